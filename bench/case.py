@@ -1,0 +1,77 @@
+"""What one measured run is: who sends how much to whom, and how it is handed to the generator.
+
+Owns: the description of a run and of its outcome, as they travel between the processes.
+Knows nothing of sockets, of targets or of tables.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+Pattern = Literal["pairs", "burst"]
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One shape of traffic. It ends by count (`messages` for each sender) or by time."""
+
+    name: str
+    pattern: Pattern
+    senders: int
+    receivers: int = 0
+    """Peers of their own that only receive; 0 when the senders write to each other."""
+    window: int
+    """How many sends one sender has unanswered at a time."""
+    messages: int = 0
+    seconds: float = 0.0
+    body_bytes: int = 256
+    """Size of the body as it stands on the wire, quotes included."""
+    capacity: int = 1024
+    """Deliveries that a receiver holds unacknowledged: enough that none has to queue for it."""
+
+    @property
+    def peers(self) -> int:
+        """How many connections the case wants."""
+        return self.senders + self.receivers
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    """What the generator is told on its standard input before it starts."""
+
+    case: Case
+    driver: str
+    url: str
+    names: list[str]
+    tokens: list[str]
+    patience_seconds: float = 10.0
+    """The run is given up when nothing has moved for so long."""
+
+
+class Latency(Struct, frozen=True):
+    """Milliseconds of one stretch of the way, over one run."""
+
+    p50: float
+    p99: float
+    max: float
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What the generator measured. With `faults` there is nothing else to believe in it."""
+
+    faults: list[str]
+    sent: int = 0
+    seconds: float = 0.0
+    reply: Latency | None = None
+    delivery: Latency | None = None
+    ack: Latency | None = None
+    cpu_seconds: float = 0.0
+    rss_bytes: int = 0
+
+
+class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the generator's standard output; exactly one of these is set."""
+
+    ready: bool = False
+    settled: int | None = None
+    outcome: Outcome | None = None

@@ -1,0 +1,171 @@
+"""The book of one run: what was sent, stored, delivered and acked, and when.
+
+Owns: who writes to whom, the window's supply of messages, the latencies and the exactly-once check.
+Must not know how a message travels; a driver reports each step, with the time when it saw it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from array import array
+from time import perf_counter_ns
+
+from bench.case import Case, Latency
+
+NUMBER_DIGITS = 9
+"""Every body starts with the message's number, so that what arrives can be told apart."""
+NEVER = 2**62
+SEED = 7450
+"""Runs that are compared write to the same peers in the same order."""
+
+now_ns = perf_counter_ns
+
+
+class Traffic:
+    """One run's supply of messages and its record. Times are nanoseconds of `now_ns`."""
+
+    def __init__(self, case: Case) -> None:
+        if not case.messages and not case.seconds:
+            raise ValueError(f"{case.name}: a run ends by count or by time")
+        self.case = case
+        self.taken = 0
+        self.stored_count = 0
+        self.settled_count = 0
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._left = [case.messages or NEVER] * case.senders
+        self._open = case.messages * case.senders or NEVER
+        self._stop_at = NEVER
+        self._padding = b"x" * max(0, case.body_bytes - NUMBER_DIGITS - 2)
+        self._random = random.Random(SEED)
+        self._started_at = 0
+        self._settled_at = 0
+        self._sender = array("i")
+        self._sent_at = array("q")
+        self._arrived_at = array("q")
+        self._stored = bytearray()
+        self._arrived = bytearray()
+        self._settled = bytearray()
+        self._replies = array("q")
+        self._deliveries = array("q")
+        self._acks = array("q")
+
+    def start(self) -> None:
+        """The clock runs from here."""
+        self._started_at = now_ns()
+        if self.case.seconds:
+            self._stop_at = self._started_at + int(self.case.seconds * 1e9)
+
+    def take(self, sender: int, now: int) -> int:
+        """The number of this sender's next message, or -1 when there is none."""
+        if now >= self._stop_at:
+            self._open = 0
+            return -1
+        if not self._left[sender]:
+            return -1
+        self._left[sender] -= 1
+        self._open -= 1
+        number = self.taken
+        self.taken = number + 1
+        self._sender.append(sender)
+        self._sent_at.append(now)
+        self._arrived_at.append(0)
+        self._stored.append(0)
+        self._arrived.append(0)
+        self._settled.append(0)
+        return number
+
+    def target(self, sender: int) -> int:
+        """The peer that this sender's next message goes to."""
+        if self.case.pattern == "pairs":
+            return self.case.senders + sender
+        other = self._random.randrange(self.case.senders - 1)
+        return other if other < sender else other + 1
+
+    def body(self, number: int) -> bytes:
+        """A JSON string of the wanted size that starts with the number."""
+        return b'"%0*d%b"' % (NUMBER_DIGITS, number, self._padding)
+
+    @staticmethod
+    def number(body: bytes | memoryview) -> int:
+        """The number that a body starts with."""
+        return int(bytes(body[1 : 1 + NUMBER_DIGITS]))
+
+    def stored(self, number: int, now: int) -> int:
+        """The durable answer to a send has come; returns the sender, whose turn it is."""
+        self._stored[number] += 1
+        self.stored_count += 1
+        self._replies.append(now - self._sent_at[number])
+        return self._sender[number]
+
+    def arrived(self, number: int, now: int) -> None:
+        """A delivery has come."""
+        self._arrived[number] += 1
+        self._arrived_at[number] = now
+        self._deliveries.append(now - self._sent_at[number])
+
+    def settled(self, number: int, now: int) -> None:
+        """The durable answer to an ack has come."""
+        self._settled[number] += 1
+        self.settled_count += 1
+        self._settled_at = now
+        self._acks.append(now - self._arrived_at[number])
+
+    def check(self) -> None:
+        """To be called after a step or a batch of them: is everything through?"""
+        if (
+            self._open <= 0
+            and self.stored_count >= self.taken
+            and self.settled_count >= self.taken
+            and not self.finished.done()
+        ):
+            self.finished.set_result(None)
+
+    def fail(self, fault: str) -> None:
+        """The driver cannot go on; the run has no figures."""
+        if not self.finished.done():
+            self.finished.set_exception(RunFailed(fault))
+
+    def faults(self) -> list[str]:
+        """Everything that did not happen exactly once, in words; empty when all is well."""
+        found = [] if self.taken else ["nothing was sent"]
+        for step, counts in (
+            ("answered", self._stored),
+            ("delivered", self._arrived),
+            ("acked", self._settled),
+        ):
+            lost = counts.count(0)
+            repeated = len(counts) - lost - counts.count(1)
+            if lost:
+                found.append(f"{lost} of {self.taken} messages were never {step}")
+            if repeated:
+                found.append(f"{repeated} of {self.taken} messages were {step} more than once")
+        return found
+
+    @property
+    def seconds(self) -> float:
+        """From the first send to the last durable ack."""
+        return (self._settled_at - self._started_at) / 1e9
+
+    def latencies(self) -> tuple[Latency, Latency, Latency]:
+        """Send to durable reply, send to delivery, delivery to durable ack."""
+        return (
+            summarize(self._replies),
+            summarize(self._deliveries),
+            summarize(self._acks),
+        )
+
+
+class RunFailed(Exception):  # noqa: N818 - named for what happened, as everywhere here
+    """A run that has no figures, and why."""
+
+
+def summarize(nanoseconds: array[int]) -> Latency:
+    """Median, 99th percentile and maximum, in milliseconds."""
+    ordered = sorted(nanoseconds)
+    last = len(ordered) - 1
+    return Latency(
+        p50=ordered[last // 2] / 1e6,
+        p99=ordered[min(last, int(last * 0.99))] / 1e6,
+        max=ordered[last] / 1e6,
+    )

@@ -1,0 +1,92 @@
+"""`python -m broker serve|migrate|doctor`: parses arguments, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from broker import __version__
+from broker.config import ConfigError, load
+
+WRONG_USAGE = 2
+
+
+def data_directory() -> Path:
+    """Where the database lies when nobody says otherwise."""
+    base = os.environ.get("XDG_DATA_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "postroom"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the three commands that work on a data directory."""
+    top = argparse.ArgumentParser(prog="postroom", description="The Postroom message broker.")
+    top.add_argument("--version", action="version", version=f"postroom {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve", help="start the broker", description="Apply migrations, then start the broker."
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--port", type=int, default=7450, help="port, 0 for a free one (%(default)s)"
+    )
+    serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    serve.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="one setting; wins over --config",
+    )
+    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
+    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    serve.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a web origin whose pages may connect",
+    )
+    migrate = commands.add_parser(
+        "migrate", help="look at or change the schema of a stopped broker's database"
+    )
+    migrate.add_argument("action", choices=("status", "up", "down"))
+    migrate.add_argument(
+        "--to", metavar="FILE", help="the last file that is applied afterwards (down: one step)"
+    )
+    doctor = commands.add_parser("doctor", help="examine a stopped broker's data")
+    doctor.add_argument("--repair", action="store_true", help="mend what can be mended")
+    for command in (migrate, doctor):
+        command.add_argument("--json", action="store_true", help="one JSON document")
+    for command in (serve, migrate, doctor):
+        command.add_argument(
+            "--data", type=Path, default=None, metavar="DIR", help=f"({data_directory()})"
+        )
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    given = parser().parse_args(arguments)
+    directory = given.data or data_directory()
+    if given.command == "serve":
+        if (given.tls_cert is None) != (given.tls_key is None):
+            print("postroom: --tls-cert and --tls-key go together", file=sys.stderr)
+            return WRONG_USAGE
+        try:
+            settings = load(given.config, given.set)
+        except ConfigError as error:
+            print(f"postroom: {error}", file=sys.stderr)
+            return WRONG_USAGE
+        from broker.app import Listen, serve
+
+        listen = Listen(
+            given.host, given.port, given.tls_cert, given.tls_key, tuple(given.allow_origin)
+        )
+        return serve(directory, settings, listen)
+    return WRONG_USAGE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

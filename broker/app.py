@@ -1,0 +1,331 @@
+"""The composition root: builds the broker from its parts and owns all of its running.
+
+Owns: which concrete classes there are, the start, the drain and the end. The only file that knows
+all layers; it holds no rule of any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import anyio
+
+from broker.areas import operations
+from broker.areas.directory.load import load
+from broker.areas.directory.meshes import found
+from broker.areas.mail import restore
+from broker.areas.presence.arrive import spend
+from broker.areas.presence.leave import lost
+from broker.clock import Chance, Clock, SystemChance, SystemClock
+from broker.config import SECOND, Settings
+from broker.core.conversation import Conversation
+from broker.core.executor import Executor
+from broker.core.house import DEFAULT_MESH, House, Presence
+from broker.core.ports import Greeting, Line
+from broker.core.turn import FAR, Turn
+from broker.net.hub import Hooks, Limits
+from broker.net.server import ListenFailed, Server
+from broker.store.lock import DataDirectoryUnusable, DirectoryLock
+from broker.store.migrate import MigrationRefused, Migrations
+from broker.store.sqlite import Connector, Placement, Store, connect, open_store
+
+log = logging.getLogger("broker")
+
+DATABASE: Final = "postroom.db"
+OWNER_TOKEN: Final = "owner.token"  # noqa: S105 - the name of a file
+URL_FILE: Final = "broker.url"
+GOING_AWAY: Final = 1001
+LINGER_SECONDS: Final = 1.0  # time for a worker to ack what it has in hand
+DRAIN_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 3.0
+LAST_SEEN: Final = """
+    SELECT max(
+        coalesce((SELECT max(started_at) FROM nodes), 0),
+        coalesce((SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1), 0)
+    )
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where and how the broker listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 7450
+    cert: Path | None = None
+    key: Path | None = None
+    origins: tuple[str, ...] = ()
+
+
+class Pump(Protocol):
+    """What makes the executor run."""
+
+    def schedule(self) -> None:
+        """Something waits."""
+
+    def arm(self) -> None:
+        """The time of the next due thing may be another."""
+
+    def stop(self) -> None:
+        """Nothing is due any more."""
+
+
+class LoopPump:
+    """Runs the executor on the loop: soon after something has come, and when something is due."""
+
+    executor: Executor
+
+    def __init__(self, clock: Clock) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = FAR
+
+    def schedule(self) -> None:
+        """Run a batch in this turn of the loop, after all that has come in it."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._run)
+
+    def _run(self) -> None:
+        self._scheduled = False
+        self.executor.run()
+        self.arm()
+
+    def arm(self) -> None:
+        """Wake up when the next thing is due."""
+        due = self.executor.due()
+        if due == self._armed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = due
+        if due < FAR:
+            seconds = max(due - self._clock.now(), 0) / SECOND
+            self._timer = self._loop.call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        self._timer, self._armed = None, FAR
+        self.schedule()
+
+    def stop(self) -> None:
+        """Nothing is due any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Broker:
+    """A running broker. `start` makes one, `drain` ends it."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        clock: Clock,
+        origins: tuple[str, ...] = (),
+        chance: Chance | None = None,
+        pump: Pump | None = None,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = clock
+        self.house = House()
+        self.turn = Turn(store.writer, self.house, settings, chance or SystemChance(), operations)
+        self.pump = pump or LoopPump(clock)
+        self.failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        limits = settings.limits
+        self.server = Server(
+            Limits(
+                frame=limits.frame,
+                outbox=limits.outbox,
+                connections=limits.connections,
+                unauthenticated=limits.unauthenticated,
+                hello_ms=settings.presence.hello_ms,
+            ),
+            Hooks(
+                accept=self.accept,
+                unauthenticated=self._unauthenticated,
+                ready=self.ready,
+                metrics=self._metrics,
+            ),
+            origins=origins,
+        )
+        self.executor = Executor(
+            store,
+            self.turn,
+            clock,
+            operations,
+            self.pump.schedule,
+            self.server.flush,
+            self._fatal,
+        )
+        if isinstance(self.pump, LoopPump):
+            self.pump.executor = self.executor
+        self.strangers: set[Conversation] = set()
+
+    # -- what the conversations tell ------------------------------------------------------------
+
+    def gone(self, conversation: Conversation) -> None:
+        """A socket is lost."""
+        self.strangers.discard(conversation)
+        self.executor.submit(lambda turn: lost(turn, conversation))
+
+    def writable(self, presence: Presence) -> None:
+        """An outbox has room again."""
+        self.executor.submit(lambda turn: turn.stirred.extend(presence.drains))
+
+    def heard(self, presence: Presence) -> None:
+        """A resume value is spent."""
+        self.executor.submit(lambda turn: spend(turn, presence))
+
+    # -- what net asks ----------------------------------------------------------------------------
+
+    def accept(self, line: Line, greeting: Greeting) -> Conversation:
+        conversation = Conversation(
+            line, greeting, self.executor, self.settings, self.clock.monotonic, self
+        )
+        self.strangers.add(conversation)
+        return conversation
+
+    def _unauthenticated(self) -> int:
+        strangers = self.strangers
+        strangers.difference_update([one for one in strangers if one.presence is not None])
+        return len(strangers)
+
+    def ready(self) -> tuple[bool, str]:
+        """What `/readyz` says."""
+        if self.executor.draining:
+            return False, "draining\n"
+        if self.executor.fault is not None:
+            return False, f"storage: {self.executor.fault}\n"
+        if self.settings.store.synchronous != "full":
+            return True, "ready; store.synchronous is normal: power loss may lose the last moments\n"
+        return True, "ready\n"
+
+    def _metrics(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
+        return 200, b"", "text/plain"
+
+    def _fatal(self, fault: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_result(fault)
+
+    # -- the life of it ---------------------------------------------------------------------------
+
+    def begin(self, directory: Path) -> None:
+        """Read what there is; at the very first start make the mesh and its owner."""
+        turn = self.turn
+        turn.start(self.clock.now())
+        load(turn)
+        restore(turn)
+        if DEFAULT_MESH not in self.house.meshes:
+            _, token = found(turn, DEFAULT_MESH)
+            _write_private(directory / OWNER_TOKEN, token + "\n")
+        self.store.writer.commit()
+        self.pump.arm()
+
+    async def drain(self) -> None:
+        """Take no more, answer what was read, say good-bye."""
+        self.server.stop_accepting()
+        self.executor.drain()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while self.server.connections and loop.time() < began + DRAIN_SECONDS:
+            if self.executor.idle and loop.time() > began + LINGER_SECONDS:
+                break
+            await asyncio.sleep(0.02)
+        self.server.close_all(GOING_AWAY, "the broker is going away")
+        await self.server.closed(CLOSE_SECONDS)
+        self.pump.stop()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    draft = path.with_name(path.name + ".new")
+    draft.touch(mode=0o600)
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
+
+
+async def open_data(
+    directory: Path,
+    settings: Settings,
+    placement: Placement = "loop",
+    connector: Connector = connect,
+) -> tuple[Store, SystemClock]:
+    """Migrate and open the database of a data directory that this process has locked."""
+    path = directory / DATABASE
+    path.touch(mode=0o600)
+    plain = connect(path.absolute().as_uri())
+    try:
+        plain.execute("PRAGMA journal_mode = WAL")
+        Migrations.discover().up(plain, SystemClock().now())
+        floor = plain.execute(LAST_SEEN).fetchone()[0]
+    finally:
+        plain.close()
+    store = await open_store(path, settings.store.synchronous, connector, placement)
+    return store, SystemClock(floor)
+
+
+async def run(directory: Path, settings: Settings, listen: Listen) -> int:
+    """From an empty or used data directory to a drained broker; the exit code."""
+    placement = os.environ.get("PLACEMENT", "loop")
+    store, clock = await open_data(directory, settings, placement)
+    broker = Broker(store, settings, clock, listen.origins)
+    broker.begin(directory)
+    await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
+    _write_private(directory / URL_FILE, broker.server.url + "\n")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_told, broker, tasks.cancel_scope)
+        tasks.start_soon(_until_failed, broker, tasks.cancel_scope)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 50)
+        sys.stdout.write(f"postroom ready {broker.server.url}\n")
+        sys.stdout.flush()
+    await store.close()
+    return 1 if broker.failed.done() else 0
+
+
+async def _until_told(broker: Broker, scope: anyio.CancelScope) -> None:
+    """SIGTERM and SIGINT drain."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            break
+    await broker.drain()
+    scope.cancel()
+
+
+async def _until_failed(broker: Broker, scope: anyio.CancelScope) -> None:
+    """A database that cannot be relied on any more ends the process."""
+    fault = await asyncio.shield(broker.failed)
+    log.critical("the storage cannot be relied on any more: %s", fault)
+    broker.server.close_all(GOING_AWAY, "the broker failed")
+    await broker.server.closed(CLOSE_SECONDS)
+    scope.cancel()
+
+
+def serve(directory: Path, settings: Settings, listen: Listen) -> int:
+    """Hold the data directory and run the broker on the fastest loop there is."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    try:
+        with DirectoryLock(directory, "serve"):
+            return anyio.run(
+                run,
+                directory,
+                settings,
+                listen,
+                backend_options={"use_uvloop": True},
+            )
+    except (DataDirectoryUnusable, ListenFailed, MigrationRefused) as error:
+        sys.stderr.write(f"postroom: {error}\n")
+        return 1

@@ -1,0 +1,21 @@
+-- name: insert
+INSERT INTO mailboxes (member_id, session, chosen, opened_at) VALUES (?, ?, ?, ?)
+
+-- name: find
+SELECT id, ended_through FROM mailboxes WHERE member_id = ? AND session = ?
+
+-- name: reopen
+UPDATE mailboxes SET closed_at = NULL, vacant_at = NULL, chosen = ?, opened_at = ? WHERE id = ?
+
+-- name: occupy
+UPDATE mailboxes SET vacant_at = NULL, chosen = max(chosen, ?) WHERE id = ?
+
+-- name: vacate
+UPDATE mailboxes SET vacant_at = ? WHERE id = ?
+
+-- name: close
+UPDATE mailboxes SET closed_at = ?, vacant_at = NULL, ended_through = ?, ended_reason = ?
+WHERE id = ?
+
+-- name: leave_groups
+DELETE FROM memberships WHERE mailbox_id = ?

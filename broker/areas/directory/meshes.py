@@ -1,0 +1,65 @@
+"""Meshes: isolated worlds, each with an owner of its own.
+
+Owns: making and listing them, and the first of them at the first start.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker.areas.directory.members import make
+from broker.areas.directory.tokens import issue
+from broker.core.house import DEFAULT_MESH, Mesh, Presence
+from broker.core.operations import Operations
+from broker.core.turn import Turn
+from broker.store.queries import Queries
+from broker.wire.directory import CreateMesh, ListMeshes, MeshCreated, Meshes
+from broker.wire.directory import Mesh as ShownMesh
+from broker.wire.errors import Refused
+
+sql = Queries(__file__)
+INSERT = sql.take("insert")
+sql.close()
+
+operations = Operations()
+
+OWNER: Final = "owner"
+
+
+def found(turn: Turn, name: str) -> tuple[str, str]:
+    """Make a mesh with its owner; the id of the owner's token, and the token."""
+    id = turn.insert(INSERT, (name, turn.now))
+    mesh = Mesh(id, name, turn.now)
+    turn.enter(turn.house.meshes, name, mesh)
+    return issue(turn, make(turn, mesh, OWNER, "owner"))
+
+
+@operations.handle(CreateMesh)
+def create_mesh(turn: Turn, caller: Presence, request: CreateMesh) -> MeshCreated:
+    """Make a mesh and its owner."""
+    _may(caller)
+    if request.mesh in turn.house.meshes:
+        raise Refused("key_conflict", f"mesh: {request.mesh!r} is there already")
+    id, token = found(turn, request.mesh)
+    return MeshCreated(mesh=request.mesh, member=OWNER, token=token, token_id=id)
+
+
+@operations.handle(ListMeshes, drains=True)
+def list_meshes(turn: Turn, caller: Presence, request: ListMeshes) -> Meshes:
+    """List all meshes."""
+    _may(caller)
+    meshes = turn.house.meshes
+    names = sorted(name for name in meshes if name > (request.after or ""))
+    page = [meshes[name] for name in names[: request.limit]]
+    return Meshes(
+        meshes=[
+            ShownMesh(mesh=one.name, created_at=one.created_at, members=len(one.members))
+            for one in page
+        ],
+        next=page[-1].name if len(names) > len(page) else None,
+    )
+
+
+def _may(caller: Presence) -> None:
+    if caller.mesh.name != DEFAULT_MESH or caller.member.access != "owner":
+        raise Refused("forbidden", f"only owners of the mesh {DEFAULT_MESH!r} steer meshes")

@@ -1,0 +1,2 @@
+-- name: insert
+INSERT INTO meshes (name, created_at) VALUES (?, ?)

@@ -1,0 +1,249 @@
+"""Handing over: which presence gets which delivery, when, and how it is told.
+
+Owns: who may take mail, the claim, the push. Whatever changes what is deliverable stirs a mailbox;
+after each request the stirred ones are matched here. Never claims for a connection that is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Raw
+
+from broker.areas.mail.numbers import claim_number
+from broker.core.house import Claim, House, Mailbox, Presence
+from broker.core.operations import Operations
+from broker.core.queue import KEPT_BODY, WINDOW, Letter, Parcel
+from broker.core.turn import Turn
+from broker.store.queries import Queries
+from broker.wire.fields import NULL
+from broker.wire.mail import Deliver
+
+sql = Queries(__file__)
+INSERT_CLAIMED = sql.take("insert_claimed")
+CLAIM = sql.take("claim")
+HEAD = sql.take("head")
+BODY = sql.take("body")
+sql.close()
+
+operations = Operations()
+
+CRITICAL: Final = 100
+BEYOND: Final = 16
+"""How many critical deliveries a full presence is handed beyond its capacity."""
+ROUND: Final = 256
+"""How many deliveries are handed over before others get their turn."""
+
+
+# -- who may take ------------------------------------------------------------------------------
+
+
+def takes(presence: Presence, priority: int) -> bool:
+    """Whether this presence may be handed a delivery of this priority now."""
+    conversation = presence.conversation
+    if conversation is None or conversation.full or priority < presence.takes_from:
+        return False
+    room = presence.capacity - len(presence.held)
+    return room > 0 or (priority >= CRITICAL and room > -BEYOND)
+
+
+def best(drainers: tuple[Presence, ...], priority: int) -> Presence | None:
+    """Of those who may take it, the one with most room."""
+    if len(drainers) == 1:
+        return drainers[0] if takes(drainers[0], priority) else None
+    able = [presence for presence in drainers if takes(presence, priority)]
+    return max(able, key=lambda one: one.capacity - len(one.held), default=None)
+
+
+def ready_drainer(box: Mailbox, priority: int) -> Presence | None:
+    """Who takes a new delivery at once: somebody with room, before whom nothing else stands."""
+    if not box.drainers:
+        return None
+    presence = best(box.drainers, priority)
+    if presence is None:
+        return None
+    for drained in presence.drains:
+        if drained.queue.ready and drained.queue.ahead(priority if drained is box else 0):
+            return None
+    return presence
+
+
+# -- the claim ---------------------------------------------------------------------------------
+
+
+def born_claimed(
+    turn: Turn,
+    letter: Letter,
+    seq: int,
+    box: Mailbox,
+    presence: Presence,
+    expires_at: int,
+    written: str | None,
+) -> None:
+    """Store a new delivery as claimed already, and push it from memory."""
+    claim = hold(turn, seq, seq, letter, box, presence, turn.settings.mail.lease_ms)
+    turn.put(box, "unfinished", box.unfinished + 1)
+    turn.later(
+        INSERT_CLAIMED,
+        (
+            seq,
+            box.id,
+            letter.id,
+            letter.priority,
+            expires_at,
+            seq,
+            presence.id,
+            turn.now,
+            claim.expires_at,
+            written,
+        ),
+    )
+    push(turn, claim, letter, written, presence, 0, 1)
+
+
+def claim_parcel(turn: Turn, parcel: Parcel, presence: Presence, lease_ms: int) -> Claim:
+    """Phase one for a delivery that waited."""
+    letter, box = parcel.letter, parcel.box
+    number = claim_number(turn)
+    claim = hold(turn, parcel.seq, number, letter, box, presence, lease_ms)
+    queue = box.queue
+    turn.undo(queue.recount, letter.priority, 1)
+    queue.count(letter.priority, -1)
+    queue.drop(parcel.seq)
+    parcel.claims += 1
+    turn.later(CLAIM, (number, presence.id, turn.now, claim.expires_at, parcel.seq))
+    if letter.body is None:
+        row = turn.one(BODY, (letter.id,))
+        assert row is not None
+        letter.body = row[0]
+    return claim
+
+
+def hold(
+    turn: Turn,
+    seq: int,
+    number: int,
+    letter: Letter,
+    box: Mailbox,
+    presence: Presence,
+    lease_ms: int,
+) -> Claim:
+    """Remember who holds a delivery, and until when."""
+    expires_at = turn.now + lease_ms
+    claim = Claim(seq, number, box, presence, letter.id, expires_at, letter.plain)
+    house = turn.house
+    turn.undo(unhold, house, claim)
+    house.claims[claim.delivery] = claim
+    presence.held[claim.delivery] = claim
+    turn.wake_at(expires_at)
+    return claim
+
+
+def unhold(house: House, claim: Claim) -> None:
+    """Forget that a delivery is held."""
+    del house.claims[claim.delivery]
+    if claim.presence is not None:
+        del claim.presence.held[claim.delivery]
+
+
+def push(
+    turn: Turn,
+    claim: Claim,
+    letter: Letter,
+    written: str | None,
+    presence: Presence,
+    failures: int,
+    claims: int,
+) -> None:
+    """Tell the presence, after the commit."""
+    assert presence.conversation is not None
+    frame = Deliver(
+        delivery=claim.delivery,
+        claim=claim.id,
+        message=f"m{letter.id}",
+        seq=claim.seq,
+        from_=letter.sender,
+        to=letter.target if written is None else written,
+        mailbox=claim.box.address,
+        kind=letter.kind,
+        priority=letter.priority,
+        body=Raw(letter.body),
+        meta=NULL if letter.meta is None else Raw(letter.meta),
+        reply_to=None if letter.reply_to is None else f"m{letter.reply_to}",
+        sent_at=letter.sent_at,
+        attempt=failures + 1,
+        claims=claims,
+        max_attempts=letter.max_attempts,
+        lease_ms=claim.expires_at - turn.now,
+        claim_expires_at=claim.expires_at,
+        preempt=len(presence.held) > presence.capacity,
+    )
+    turn.pushes.append((presence.conversation, frame))
+
+
+# -- the match ---------------------------------------------------------------------------------
+
+
+@operations.settle
+def match_stirred(turn: Turn) -> None:
+    """Hand over what has become deliverable in the mailboxes that were stirred."""
+    for box in tuple(dict.fromkeys(turn.stirred)):
+        match(turn, box)
+
+
+def match(turn: Turn, box: Mailbox) -> None:
+    """Hand over from a mailbox while there is mail and somebody to take it."""
+    for _ in range(ROUND):
+        parcel = head(turn, box)
+        if parcel is None:
+            return
+        presence = best(box.drainers, parcel.letter.priority)
+        if presence is None:
+            return
+        chosen = first_for(turn, presence)
+        assert chosen is not None
+        claim = claim_parcel(turn, chosen, presence, turn.settings.mail.lease_ms)
+        push(
+            turn, claim, chosen.letter, chosen.target, presence, chosen.failures, chosen.claims
+        )
+    turn.again.append(lambda later: later.stirred.append(box))
+
+
+def first_for(turn: Turn, presence: Presence) -> Parcel | None:
+    """Of all that this presence drains: highest priority, then its own mailbox, then oldest."""
+    found: list[tuple[int, bool, int, Parcel]] = []
+    for box in presence.drains:
+        parcel = head(turn, box)
+        if parcel is not None and takes(presence, parcel.letter.priority):
+            own = box is presence.box
+            found.append((-parcel.letter.priority, not own, parcel.seq, parcel))
+    return min(found)[3] if found else None
+
+
+def head(turn: Turn, box: Mailbox) -> Parcel | None:
+    """The delivery of a mailbox that is handed over next, if there is one.
+
+    One whose time is over is not handed over: the sweep that is due now ends it, and stirs.
+    """
+    queue = box.queue
+    if not queue.ready:
+        return None
+    if not queue.window:
+        refill(turn, box)
+    parcel = queue.window[0][2]
+    if parcel.expires_at <= turn.now:
+        turn.wake_at(turn.now)
+        return None
+    return parcel
+
+
+def refill(turn: Turn, box: Mailbox) -> None:
+    """Read the first of what waits. Big bodies stay where they are until their turn."""
+    rows = turn.all(HEAD, (KEPT_BODY, box.id, box.ended_through, WINDOW))
+    for row in rows:
+        letter = Letter(
+            *row[5:15],
+            plain=not row[15] and row[8] not in turn.hooks,
+        )
+        parcel = Parcel(row[0], box, letter, row[1], row[2], row[3], row[4])
+        box.queue.window.append((-letter.priority, parcel.seq, parcel))

@@ -1,0 +1,102 @@
+"""Whom a target reaches: members, sessions, groups, topics, everybody who is there.
+
+Owns: the resolution of `to` into mailboxes, once, when a send is accepted. Reads memory only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from broker.core.house import SYSTEM, Mailbox, Member, Mesh
+from broker.wire.errors import Refused
+from broker.wire.fields import MAX_GROUP_SEGMENTS, MAX_TARGETS, NAME
+
+ADDRESS: Final = re.compile(rf"{NAME}(/{NAME})?")
+GROUP: Final = re.compile(rf"#{NAME}|@{NAME}(/{NAME}){{0,{MAX_GROUP_SEGMENTS - 1}}}")
+
+Reached = dict[Mailbox, tuple[str, bool]]
+"""Mailboxes with the target that reached each first, and whether it was named directly."""
+
+
+def address(mesh: Mesh, written: str) -> Mailbox:
+    """The open mailbox of an address."""
+    name, slash, session = written.partition("/")
+    member = mesh.members.get(name)
+    if member is not None:
+        if not slash:
+            return member.box
+        box = member.sessions.get(session)
+        if box is not None:
+            return box
+    if not ADDRESS.fullmatch(written):
+        raise Refused("bad_request", f"to: {written[:200]!r} is not an address, group or topic")
+    if name == SYSTEM:
+        raise Refused("unknown_recipient", f"{SYSTEM} is the broker itself and has no mailbox")
+    what = "no open mailbox" if slash and member is not None else "no member"
+    raise Refused("unknown_recipient", f"{written!r} names {what} of mesh {mesh.name!r}")
+
+
+def resolve(mesh: Mesh, own: Mailbox, to: str | list[str]) -> Reached:
+    """All mailboxes that the targets reach, each once, in the order in which they are reached."""
+    if isinstance(to, str):
+        to = [to]
+    elif len(to) > MAX_TARGETS:
+        raise Refused("too_large", f"to: at most {MAX_TARGETS} targets, not {len(to)}")
+    reached: Reached = {}
+    for written in to:
+        first = written[:1]
+        if first == "*" or first == "@" or first == "#":
+            for box in many(mesh, own, written):
+                reached.setdefault(box, (written, False))
+        else:
+            box = address(mesh, written)
+            before = reached.get(box)
+            if before is None:
+                reached[box] = (written, True)
+            elif not before[1]:
+                reached[box] = (before[0], True)
+    return reached
+
+
+def many(mesh: Mesh, own: Mailbox, written: str) -> Iterator[Mailbox]:
+    """The mailboxes of a group, a topic or everybody, without the sender's own."""
+    if written == "*":
+        boxes = everybody(mesh)
+    elif GROUP.fullmatch(written):
+        boxes = members_of(mesh, written)
+    else:
+        raise Refused("bad_request", f"to: {written[:200]!r} is not an address, group or topic")
+    return (box for box in boxes if box is not own)
+
+
+def everybody(mesh: Mesh) -> Iterable[Mailbox]:
+    """The mailbox of every presence that is there, away included."""
+    return dict.fromkeys(one.box for one in mesh.presences() if not one.observe)
+
+
+def members_of(mesh: Mesh, group: str) -> Iterable[Mailbox]:
+    """Who is in a group or one of its subgroups, or in a topic."""
+    boxes = dict.fromkeys(mesh.groups.get(group, ()))
+    if group[0] == "@":
+        below = group + "/"
+        for name, inside in mesh.groups.items():
+            if name.startswith(below):
+                boxes.update(dict.fromkeys(inside))
+    return boxes
+
+
+def transport(box: Mailbox) -> str:
+    """Whether the recipient is there, as the answer to a send tells it."""
+    if box.drainers:
+        return "online"
+    member: Member = box.member
+    found = "offline"
+    for presence in member.presences.values():
+        if presence.observe or (box.session is not None and presence.box is not box):
+            continue
+        if presence.conversation is not None:
+            return "online"
+        found = "away"
+    return found

@@ -1,0 +1,2 @@
+-- name: delete
+DELETE FROM presences WHERE id = ?

@@ -1,0 +1,142 @@
+"""What waits in one mailbox: counts of all of it, and the first few kept at hand.
+
+Owns: the order (highest priority, then oldest) and the window on its head. The window is a cache of
+the rows on disk and may be forgotten at any time; it knows no SQL, who refills it does.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from broker.core.house import Mailbox
+
+WINDOW: Final = 64
+KEPT_BODY: Final = 16 * 1_024
+"""Bodies over this are read again when their turn comes: a window holds a megabyte at most."""
+
+
+class Letter:
+    """A message: what all its deliveries share."""
+
+    __slots__ = (
+        "body",
+        "id",
+        "kind",
+        "max_attempts",
+        "meta",
+        "plain",
+        "priority",
+        "reply_to",
+        "sender",
+        "sent_at",
+        "target",
+    )
+
+    def __init__(
+        self,
+        id: int,
+        sender: str,
+        target: str,
+        kind: str,
+        priority: int,
+        body: bytes | None,
+        meta: bytes | None,
+        reply_to: int | None,
+        sent_at: int,
+        max_attempts: int,
+        plain: bool,
+    ) -> None:
+        self.id = id
+        self.sender = sender
+        self.target = target
+        self.kind = kind
+        self.priority = priority
+        self.body = body
+        """None when it is too big to be kept: it is read when it is handed over."""
+        self.meta = meta
+        self.reply_to = reply_to
+        self.sent_at = sent_at
+        self.max_attempts = max_attempts
+        self.plain = plain
+
+
+class Parcel:
+    """A delivery that is ready to be handed over."""
+
+    __slots__ = ("box", "claims", "expires_at", "failures", "letter", "seq", "target")
+
+    def __init__(
+        self,
+        seq: int,
+        box: Mailbox,
+        letter: Letter,
+        expires_at: int,
+        target: str | None = None,
+        failures: int = 0,
+        claims: int = 0,
+    ) -> None:
+        self.seq = seq
+        self.box = box
+        self.letter = letter
+        self.expires_at = expires_at
+        self.target = target
+        self.failures = failures
+        self.claims = claims
+
+
+class Queue:
+    """The ready deliveries of a mailbox, counted by priority, with the first of them at hand."""
+
+    __slots__ = ("counts", "ready", "window")
+
+    def __init__(self) -> None:
+        self.ready = 0
+        self.counts: dict[int, int] = {}
+        self.window: list[tuple[int, int, Parcel]] = []
+        """A prefix of the queue in its order, or nothing."""
+
+    def count(self, priority: int, change: int) -> None:
+        """So many more (or fewer) of a priority are ready."""
+        self.ready += change
+        left = self.counts.get(priority, 0) + change
+        if left:
+            self.counts[priority] = left
+        else:
+            self.counts.pop(priority, None)
+
+    def recount(self, priority: int, change: int) -> None:
+        """Take back a `count`, and with it whatever the window may have made of it."""
+        self.count(priority, change)
+        self.window.clear()
+
+    def ahead(self, priority: int) -> int:
+        """How many are handed over before one of this priority that comes now."""
+        if len(self.counts) <= 1:
+            return self.ready if self.counts and next(iter(self.counts)) >= priority else 0
+        return sum(count for other, count in self.counts.items() if other >= priority)
+
+    def keep(self, parcel: Parcel) -> None:
+        """Put a parcel that was counted already into the window, if it belongs there."""
+        window = self.window
+        key = (-parcel.letter.priority, parcel.seq, parcel)
+        whole = len(window) + 1 == self.ready
+        if (window and key > window[-1]) or not window:
+            if not whole or len(window) >= WINDOW:
+                return
+        place = bisect(window, key)
+        body = parcel.letter.body
+        if body is None or len(body) > KEPT_BODY:
+            del window[place:]
+            return
+        window.insert(place, key)
+        if len(window) > 2 * WINDOW:
+            del window[WINDOW:]
+
+    def drop(self, seq: int) -> None:
+        """Take a delivery out of the window; it was or will be counted elsewhere."""
+        for position, (_, other, _) in enumerate(self.window):
+            if other == seq:
+                del self.window[position]
+                return

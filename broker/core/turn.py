@@ -1,0 +1,188 @@
+"""A turn: what a handler may do to memory, storage and the wire, all of it or nothing.
+
+Owns: the journal that takes memory back, and the effects that leave after the commit. One turn is
+one batch; a mark in it is one request. Knows no operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import UNSET, UnsetType
+
+from broker.wire.errors import ErrorBody
+from broker.wire.frames import ErrorEvent, Event, Failure, Reply
+
+if TYPE_CHECKING:
+    from broker.clock import Chance
+    from broker.config import Settings
+    from broker.core.conversation import Conversation
+    from broker.core.house import House, Mailbox, Presence
+    from broker.core.operations import Hook, Looking, Operations
+    from broker.store.sqlite import Writer
+
+FAR: int = 2**62
+"""An instant that never comes."""
+
+
+def failure(
+    request_id: int | str | UnsetType, error: ErrorBody, op: str | None
+) -> Failure | ErrorEvent:
+    """A refusal as a frame; without an id it is an event."""
+    if request_id is UNSET:
+        return ErrorEvent(error=error, op=op)
+    return Failure(request_id, error)
+
+
+class Turn:
+    """The argument of every handler. All changes of memory go through `undo`'s journal."""
+
+    __slots__ = (
+        "_journal",
+        "_listeners",
+        "chance",
+        "closing",
+        "control",
+        "conversation",
+        "hooks",
+        "house",
+        "now",
+        "one",
+        "all",
+        "run",
+        "insert",
+        "later",
+        "lookings",
+        "pushes",
+        "request_id",
+        "settings",
+        "stirred",
+        "wake",
+        "again",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        writer: Writer,
+        house: House,
+        settings: Settings,
+        chance: Chance,
+        operations: Operations,
+    ) -> None:
+        self._listeners = operations.listeners
+        self.hooks: Mapping[str, Hook] = operations.hooks
+        """Who wants to know what becomes of mail of a kind."""
+        self.writer = writer
+        self.house = house
+        self.settings = settings
+        self.chance = chance
+        self.one = writer.one
+        self.all = writer.all
+        self.run = writer.run
+        self.insert = writer.insert
+        self.later = writer.later
+        self.now = 0
+        self.conversation: Conversation | None = None
+        """Whose request this is; None for what the broker does by itself."""
+        self.request_id: int | str | UnsetType = UNSET
+        self.wake = FAR
+        self._journal: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self.control: list[tuple[Conversation, Any]] = []
+        self.pushes: list[tuple[Conversation, Any]] = []
+        self.closing: list[tuple[Conversation, int, str]] = []
+        self.lookings: list[tuple[Conversation, Looking]] = []
+        self.stirred: list[Mailbox] = []
+        """Mailboxes in which something may have become deliverable."""
+        self.again: list[Callable[[Turn], None]] = []
+        """What is left to do in a later batch."""
+
+    def start(self, now: int) -> None:
+        """Begin a batch: nothing is changed yet."""
+        self.now = now
+        self._journal.clear()
+        self.control = []
+        self.pushes = []
+        self.closing = []
+        self.lookings = []
+        self.stirred.clear()
+        self.again = []
+
+    def undo(self, function: Callable[..., object], *values: Any) -> None:
+        """Write down how the change of memory that is made now can be taken back."""
+        self._journal.append((function, values))
+
+    def put(self, thing: object, name: str, value: Any) -> None:
+        """Set an attribute of a remembered thing."""
+        self._journal.append((setattr, (thing, name, getattr(thing, name))))
+        setattr(thing, name, value)
+
+    def enter(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Put an entry into a remembered table."""
+        if key in table:
+            self._journal.append((table.__setitem__, (key, table[key])))
+        else:
+            self._journal.append((table.__delitem__, (key,)))
+        table[key] = value
+
+    def strike(self, table: dict[Any, Any], key: Any) -> None:
+        """Take an entry out of a remembered table, if it is there."""
+        if key in table:
+            self._journal.append((table.__setitem__, (key, table.pop(key))))
+
+    def mark(self) -> tuple[int, int, int, int, int]:
+        """Where this request begins."""
+        return (
+            len(self._journal),
+            len(self.control),
+            len(self.pushes),
+            len(self.closing),
+            len(self.again),
+        )
+
+    def back(self, mark: tuple[int, int, int, int, int]) -> None:
+        """Take back all that has happened to memory, and all effects, since the mark."""
+        journal, control, pushes, closing, again = mark
+        while len(self._journal) > journal:
+            function, values = self._journal.pop()
+            function(*values)
+        del self.control[control:]
+        del self.pushes[pushes:]
+        del self.closing[closing:]
+        del self.again[again:]
+        self.stirred.clear()
+
+    def tell(self, occasion: str, *values: Any) -> None:
+        """Let later nouns do their part of an occasion, in the same transaction."""
+        for listener in self._listeners.get(occasion, ()):
+            listener(self, *values)
+
+    def wake_at(self, when: int) -> None:
+        """Ask for a sweep at this instant or before it."""
+        if when < self.wake:
+            self.wake = when
+
+    def answer(self, conversation: Conversation, request_id: int | str | UnsetType, ok: Any) -> None:
+        """Answer a request after the commit. Without an id there is nothing to say."""
+        if request_id is not UNSET:
+            self.control.append((conversation, Reply(request_id, ok)))
+
+    def refuse(
+        self,
+        conversation: Conversation,
+        request_id: int | str | UnsetType,
+        error: ErrorBody,
+        op: str | None = None,
+    ) -> None:
+        """Refuse a request after the commit of its batch."""
+        self.control.append((conversation, failure(request_id, error, op)))
+
+    def event(self, presence: Presence, event: Event) -> None:
+        """Tell a presence something, if its connection is there."""
+        if presence.conversation is not None:
+            self.control.append((presence.conversation, event))
+
+    def close(self, conversation: Conversation, code: int, reason: str) -> None:
+        """Close a connection after what stands before has left."""
+        self.closing.append((conversation, code, reason))

@@ -1,0 +1,1 @@
+"""Sockets, outboxes and plain HTTP. No rules of the application, no SQL."""

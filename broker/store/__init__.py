@@ -1,0 +1,4 @@
+"""The storage: engine, transactions, migrations, named statements, the data directory's lock.
+
+Knows dialects and files; no area, no wire type.
+"""

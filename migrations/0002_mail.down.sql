@@ -1,0 +1,5 @@
+DROP TABLE message_keys;
+DROP TABLE delivery_history;
+DROP TABLE delivery_stretches;
+DROP TABLE deliveries;
+DROP TABLE messages;
