@@ -10,7 +10,9 @@ from pathlib import Path
 from broker import __version__
 from broker.config import ConfigError, load
 
+REFUSED = 1
 WRONG_USAGE = 2
+INTERRUPTED = 130
 
 
 def data_directory() -> Path:
@@ -57,6 +59,12 @@ def parser() -> argparse.ArgumentParser:
     )
     doctor = commands.add_parser("doctor", help="examine a stopped broker's data")
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended")
+    doctor.add_argument(
+        "--import-dispatches",
+        type=Path,
+        metavar="DIR",
+        help="look for dispatch files that are not in the database; --repair imports them",
+    )
     for command in (migrate, doctor):
         command.add_argument("--json", action="store_true", help="one JSON document")
     for command in (serve, migrate, doctor):
@@ -70,22 +78,53 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
     given = parser().parse_args(arguments)
     directory = given.data or data_directory()
-    if given.command == "serve":
-        if (given.tls_cert is None) != (given.tls_key is None):
-            print("postroom: --tls-cert and --tls-key go together", file=sys.stderr)
-            return WRONG_USAGE
-        try:
-            settings = load(given.config, given.set)
-        except ConfigError as error:
-            print(f"postroom: {error}", file=sys.stderr)
-            return WRONG_USAGE
-        from broker.app import Listen, serve
+    try:
+        if given.command == "serve":
+            return _serve(directory, given)
+        return _maintain(directory, given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
-        listen = Listen(
-            given.host, given.port, given.tls_cert, given.tls_key, tuple(given.allow_origin)
-        )
-        return serve(directory, settings, listen)
-    return WRONG_USAGE
+
+def _serve(directory: Path, given: argparse.Namespace) -> int:
+    if (given.tls_cert is None) != (given.tls_key is None):
+        print("postroom: --tls-cert and --tls-key go together", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        settings = load(given.config, given.set)
+    except ConfigError as error:
+        print(f"postroom: {error}", file=sys.stderr)
+        return WRONG_USAGE
+    from broker.app import Listen, serve
+
+    listen = Listen(
+        given.host, given.port, given.tls_cert, given.tls_key, tuple(given.allow_origin)
+    )
+    return serve(directory, settings, listen)
+
+
+def _maintain(directory: Path, given: argparse.Namespace) -> int:
+    import msgspec
+
+    from broker import maintenance
+
+    answer: maintenance.Migrated | maintenance.Report
+    try:
+        if given.command == "migrate":
+            if given.to is not None and given.action == "status":
+                print("postroom: --to goes with up or down", file=sys.stderr)
+                return WRONG_USAGE
+            answer = maintenance.migrate(directory, given.action, given.to)
+            well = True
+        else:
+            folder = given.import_dispatches
+            answer = maintenance.diagnose(directory, repair=given.repair, import_dispatches=folder)
+            well = answer.ok
+    except maintenance.REFUSALS as error:
+        print(f"postroom: {error}", file=sys.stderr)
+        return REFUSED
+    print(msgspec.json.encode(answer).decode() if given.json else answer.told())
+    return 0 if well else REFUSED
 
 
 if __name__ == "__main__":

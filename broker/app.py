@@ -21,7 +21,7 @@ import anyio
 from broker.areas import operations
 from broker.areas.directory.load import load
 from broker.areas.directory.meshes import found
-from broker.areas.mail import restore
+from broker.areas.mail.restore import restore
 from broker.areas.presence.arrive import spend
 from broker.areas.presence.leave import lost
 from broker.clock import Chance, Clock, SystemChance, SystemClock
@@ -209,7 +209,10 @@ class Broker:
         if self.executor.fault is not None:
             return False, f"storage: {self.executor.fault}\n"
         if self.settings.store.synchronous != "full":
-            return True, "ready; store.synchronous is normal: power loss may lose the last moments\n"
+            return (
+                True,
+                "ready, but store.synchronous is normal: power loss may cost the last moments\n",
+            )
         return True, "ready\n"
 
     def _metrics(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
@@ -278,8 +281,7 @@ async def open_data(
 
 async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     """From an empty or used data directory to a drained broker; the exit code."""
-    placement = os.environ.get("PLACEMENT", "loop")
-    store, clock = await open_data(directory, settings, placement)
+    store, clock = await open_data(directory, settings, os.environ.get("PLACEMENT", "loop"))  # type: ignore
     broker = Broker(store, settings, clock, listen.origins)
     broker.begin(directory)
     await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)

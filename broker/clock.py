@@ -12,7 +12,6 @@ import time
 from hashlib import sha256
 from typing import Protocol
 
-
 monotonic = time.monotonic
 """Seconds since some start: for spans, never for instants."""
 

@@ -1,3 +1,4 @@
+DROP TABLE mailbox_endings;
 DROP TABLE message_keys;
 DROP TABLE delivery_history;
 DROP TABLE delivery_stretches;

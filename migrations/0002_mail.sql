@@ -43,6 +43,8 @@ CREATE TABLE deliveries (
     delivered_at INTEGER,
     due_at INTEGER,
     failures INTEGER NOT NULL DEFAULT 0,
+    extends INTEGER NOT NULL DEFAULT 0,
+    extended_at INTEGER,
     ended_at INTEGER,
     target TEXT,
     last_error TEXT,
@@ -71,7 +73,10 @@ CREATE TABLE delivery_stretches (
 CREATE TABLE delivery_history (
     id INTEGER PRIMARY KEY,
     delivery INTEGER NOT NULL,
-    event TEXT NOT NULL,
+    event TEXT NOT NULL CHECK (
+        event IN ('claimed', 'extended', 'nacked', 'released', 'dead', 'expired', 'cancelled',
+            'redriven')
+    ),
     at INTEGER NOT NULL,
     presence INTEGER,
     reason TEXT,
@@ -80,8 +85,16 @@ CREATE TABLE delivery_history (
 
 CREATE INDEX delivery_history_delivery ON delivery_history (delivery, id);
 
+-- A mailbox was closed: what stands in it up to `through` ends in chunks.
+CREATE TABLE mailbox_endings (
+    mailbox_id INTEGER NOT NULL,
+    through INTEGER NOT NULL,
+    reason TEXT NOT NULL CHECK (reason IN ('session_closed', 'member_removed')),
+    PRIMARY KEY (mailbox_id, through)
+) WITHOUT ROWID;
+
 CREATE TABLE message_keys (
-    sender_id INTEGER NOT NULL REFERENCES members (id),
+    sender_id INTEGER NOT NULL,
     key TEXT NOT NULL,
     content_sha256 BLOB NOT NULL,
     message_id INTEGER NOT NULL,

@@ -70,7 +70,7 @@ class Pipe:
         self.writes: list[bytes] = []
         self.unsent = 0
         self.stuck = False
-        self.reading = True
+        self.flow: list[str] = []
         self.ended: list[str] = []
 
     def write(self, data: bytes) -> None:
@@ -88,10 +88,10 @@ class Pipe:
         assert low < high
 
     def pause_reading(self) -> None:
-        self.reading = False
+        self.flow.append("pause")
 
     def resume_reading(self) -> None:
-        self.reading = True
+        self.flow.append("resume")
 
     def is_closing(self) -> bool:
         return "close" in self.ended or "abort" in self.ended

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
+from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from websockets.frames import Frame, Opcode
@@ -106,11 +108,17 @@ class App:
 
 @asynccontextmanager
 async def serving(
-    app: App, *, host: str = "127.0.0.1", origins: tuple[str, ...] = (), **limits: int
+    app: App,
+    *,
+    host: str = "127.0.0.1",
+    origins: tuple[str, ...] = (),
+    cert: Path | None = None,
+    key: Path | None = None,
+    **limits: int,
 ) -> AsyncIterator[Server]:
     """A server on a free port; no connection is left behind."""
     server = Server(replace(LIMITS, **limits), app.hooks, origins=origins)
-    await server.listen(host, 0)
+    await server.listen(host, 0, cert=cert, key=key)
     try:
         yield server
     finally:
@@ -130,6 +138,14 @@ class Raw:
 
     def say(self, text: bytes, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -> None:
         self.send(masked(text, opcode, fin=fin))
+
+    def stop(self) -> None:
+        """Read no more."""
+        cast("asyncio.ReadTransport", self.writer.transport).pause_reading()
+
+    def go_on(self) -> None:
+        """Read on."""
+        cast("asyncio.ReadTransport", self.writer.transport).resume_reading()
 
     async def response(self, *, body: bool = False) -> tuple[int, dict[str, str], bytes]:
         """Status, headers by lower-case name, and the body that Content-Length promises."""

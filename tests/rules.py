@@ -28,8 +28,10 @@ MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     "wire": EVERYWHERE,
     "store": ("broker.store", "broker.clock", "broker.config"),
     "core": ("broker.core", "broker.store", *EVERYWHERE),
-    "areas": ("broker.areas", "broker.core", *SEAM, *EVERYWHERE),
+    "areas": ("broker.areas", "broker.core", "broker.doctor", *SEAM, *EVERYWHERE),
     "net": ("broker.net", "broker.core.ports", *EVERYWHERE),
+    "doctor": (),  # a list of checks: the nouns bring them, `maintenance` runs them
+    "maintenance": ("broker",),
     "app": ("broker",),
     "__main__": ("broker",),
 }

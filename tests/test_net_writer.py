@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from net_desk import Desk
-from net_peer import masked
+from net_peer import App, masked, serving, upgraded
 from test_net_outbox import texts, unpack
 from websockets.frames import Opcode
 
@@ -223,6 +225,59 @@ def test_what_is_sent_after_the_end_goes_nowhere(end: str) -> None:
     desk.clock.turn()
     assert desk.line.pending() == 0
     assert b"late" not in b"".join(desk.pipe.writes)
+
+
+async def test_a_real_peer_that_stops_to_read_and_goes_on() -> None:
+    app = App()
+    async with serving(app, outbox=OUTBOX * 1_000) as server, upgraded(server) as raw:
+        talk = app.talks[0]
+        frames = 0
+        raw.stop()
+        while talk.line.pending() < OUTBOX * 1_000:
+            talk.line.deliver(b"x" * 50_000)
+            frames += 1
+            server.flush()
+        raw.go_on()
+        for _ in range(frames):
+            await raw.frame()
+        await talk.until(lambda: talk.writables == 1)
+        assert talk.line.pending() == 0
+
+
+async def test_a_real_peer_that_stops_to_read_for_too_long() -> None:
+    app = App()
+    async with serving(app, outbox=OUTBOX * 1_000, slow_ms=50) as server, upgraded(server) as raw:
+        talk = app.talks[0]
+        raw.stop()
+        while talk.line.pending() < OUTBOX * 1_000:
+            talk.line.deliver(b"x" * 50_000)
+            server.flush()
+        await talk.until(lambda: talk.losses == 1)
+        raw.go_on()
+        opcode, payload = await raw.frame()
+        while opcode == Opcode.TEXT:
+            opcode, payload = await raw.frame()
+        assert int.from_bytes(payload[:2], "big") == 4429
+
+
+async def test_a_peer_that_vanishes_while_it_is_written_to(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = App()
+    async with serving(app, outbox=OUTBOX * 1_000) as server:
+        async with upgraded(server) as raw:
+            raw.stop()
+            for _ in range(100):
+                app.talks[0].line.deliver(b"x" * 50_000)
+            server.flush()
+        talk = app.talks[0]
+        while talk.losses == 0:
+            talk.line.deliver(b"x" * 50_000)
+            server.flush()
+            await asyncio.sleep(0)
+        assert await server.closed(10)
+        assert talk.losses == 1
+    assert caplog.records == []
 
 
 def test_a_transport_that_is_closing_is_not_written_to() -> None:

@@ -44,7 +44,9 @@ START: Final = (0, 0, 0, 0, 0)
 """The mark before a batch's first change."""
 
 TOO_LONG: Final = ErrorBody("overloaded", "the read took too long; ask for less", True, 1_000)
-UNAVAILABLE: Final = ErrorBody("unavailable", "the storage failed; repeat with the same key", True, 1_000)
+UNAVAILABLE: Final = ErrorBody(
+    "unavailable", "the storage failed; repeat with the same key", True, 1_000
+)
 INTERNAL: Final = ErrorBody("internal", "a fault of the broker; its log says more", False)
 
 
@@ -103,8 +105,9 @@ class Executor:
         self._schedule()
 
     def drain(self) -> None:
-        """From now on take only what ends work."""
-        self.draining = True
+        """From now on take only what ends work; who waits for mail is answered."""
+        self.draining = self._turn.draining = True
+        self.submit(lambda turn: turn.tell("broker.draining"))
 
     @property
     def idle(self) -> bool:
@@ -151,7 +154,7 @@ class Executor:
         self._writer.finish(self._finished)
 
     def _take(self) -> None:
-        """Fill the batch, a few of each connection in turn; a read is the last of its connection."""
+        """Fill the batch, a few of each connection in turn; a read ends its connection's."""
         batch, ring, size = self._batch, self._ring, 0
         while ring and len(batch) < BATCH_REQUESTS and size < BATCH_BYTES:
             conversation = ring.popleft()
@@ -174,7 +177,7 @@ class Executor:
         control = turn.control
         for conversation, request, _ in batch:
             turn.conversation = conversation
-            if type(request) is Bad:
+            if isinstance(request, Bad):
                 turn.refuse(conversation, request.id, request.error, request.op)
                 continue
             operation = table[type(request)]
@@ -207,7 +210,9 @@ class Executor:
         if conversation.presence is None and not operation.greets:
             raise Refused("unauthorized", f"say hello before {operation.name}")
         if self.draining and not operation.drains:
-            raise Refused("draining", "the broker is going away; connect again", retry_after_ms=1000)
+            raise Refused(
+                "draining", "the broker is going away; connect again", retry_after_ms=1000
+            )
 
     def _guarded(
         self, turn: Turn, conversation: Conversation, operation: Operation, request: Request
@@ -274,9 +279,11 @@ class Executor:
             conversation.deliver(encode(delivery))
         for conversation, request, weight in batch:
             conversation.settled(request, weight)
+        for conversation, id in turn.answered:
+            conversation.answered(id)
         for conversation, code, reason in turn.closing:
             conversation.close(code, reason)
-        looking = {conversation: look for conversation, look in turn.lookings}
+        looking = dict(turn.lookings)
         held, self._held = self._held, []
         for conversation in held:
             if conversation in looking:
@@ -369,7 +376,7 @@ class Executor:
         except Exception as error:
             self._withdraw()
             turn.start(turn.now)
-            storage = isinstance(error, StoreFault) or isinstance(error, sqlite3.Error)
+            storage = isinstance(error, (StoreFault, sqlite3.Error))
             fault = error if isinstance(error, StoreFault) else StoreFault(error)
             ours = fault.constraint or not storage
             if ours:

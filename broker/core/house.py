@@ -215,6 +215,7 @@ class Claim:
         "number",
         "plain",
         "presence",
+        "restored",
         "seq",
     )
 
@@ -240,6 +241,8 @@ class Claim:
         self.expires_at = expires_at
         self.plain = plain
         """Whether nobody but the two wants to know how it ends."""
+        self.restored = False
+        """Whether it came through a restart: its end then counts no failure."""
         self.long = False
         """Whether its lease differs from the usual one, and stands in the heap of those."""
 
@@ -302,6 +305,8 @@ class House:
         "node",
         "number_mark",
         "presences",
+        "purge_at",
+        "purged_to",
         "started_at",
         "tokens",
         "waiters",
@@ -321,6 +326,9 @@ class House:
         self.next_number = 1
         self.number_mark = 1
         """Numbers under this are reserved on disk."""
+        self.purge_at = 0
+        self.purged_to = 0
+        """How far the walk that removes old finished mail has come, and when it goes on."""
         self.node = ""
         self.incarnation = 0
         self.started_at = 0

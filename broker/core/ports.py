@@ -76,6 +76,6 @@ class Talk(Protocol):
     def tick(self, now: float) -> float:
         """Do what is due (hello time-out, ping, silence, no progress); when to be called next.
 
-        `now` and the answer are monotonic seconds. The line calls this once at the start and then at
-        the instant that the last call named.
+        `now` and the answer are monotonic seconds. The line calls this once at the start and then
+        at the instant that the last call named.
         """

@@ -122,9 +122,9 @@ class Queue:
         window = self.window
         key = (-parcel.letter.priority, parcel.seq, parcel)
         whole = len(window) + 1 == self.ready
-        if (window and key > window[-1]) or not window:
-            if not whole or len(window) >= WINDOW:
-                return
+        last = not window or key > window[-1]
+        if last and (not whole or len(window) >= WINDOW):
+            return
         place = bisect(window, key)
         body = parcel.letter.body
         if body is None or len(body) > KEPT_BODY:

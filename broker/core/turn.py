@@ -6,12 +6,13 @@ one batch; a mark in it is one request. Knows no operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
-from broker.wire.errors import ErrorBody
+from broker.wire.errors import ErrorBody, Refused
 from broker.wire.frames import ErrorEvent, Event, Failure, Reply
 
 if TYPE_CHECKING:
@@ -41,25 +42,27 @@ class Turn:
     __slots__ = (
         "_journal",
         "_listeners",
+        "again",
+        "all",
+        "answered",
         "chance",
         "closing",
         "control",
         "conversation",
+        "draining",
         "hooks",
         "house",
-        "now",
-        "one",
-        "all",
-        "run",
         "insert",
         "later",
         "lookings",
+        "now",
+        "one",
         "pushes",
         "request_id",
+        "run",
         "settings",
         "stirred",
         "wake",
-        "again",
         "writer",
     )
 
@@ -95,6 +98,9 @@ class Turn:
         self.lookings: list[tuple[Conversation, Looking]] = []
         self.stirred: list[Mailbox] = []
         """Mailboxes in which something may have become deliverable."""
+        self.answered: list[tuple[Conversation, int | str]] = []
+        """Requests that waited and have their answer now."""
+        self.draining = False
         self.again: list[Callable[[Turn], None]] = []
         """What is left to do in a later batch."""
 
@@ -106,6 +112,7 @@ class Turn:
         self.pushes = []
         self.closing = []
         self.lookings = []
+        self.answered = []
         self.stirred.clear()
         self.again = []
 
@@ -158,12 +165,25 @@ class Turn:
         for listener in self._listeners.get(occasion, ()):
             listener(self, *values)
 
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """For a hot handler's rare branch that may refuse after it has written."""
+        self.writer.savepoint()
+        try:
+            yield
+        except Refused:
+            self.writer.back()
+            raise
+        self.writer.release()
+
     def wake_at(self, when: int) -> None:
         """Ask for a sweep at this instant or before it."""
         if when < self.wake:
             self.wake = when
 
-    def answer(self, conversation: Conversation, request_id: int | str | UnsetType, ok: Any) -> None:
+    def answer(
+        self, conversation: Conversation, request_id: int | str | UnsetType, ok: Any
+    ) -> None:
         """Answer a request after the commit. Without an id there is nothing to say."""
         if request_id is not UNSET:
             self.control.append((conversation, Reply(request_id, ok)))

@@ -202,7 +202,7 @@ class Connection(Writer):
 
         A peer that may still be sending (not `clean`) would lose them if we closed at once, since
         its bytes would be answered with a reset. So these are read and dropped until it closes, or
-        its time is up.
+        its time is up: with TLS, which cannot end one direction, it may not notice before.
         """
         self.flush()
         self._outbox.clear()
@@ -215,6 +215,8 @@ class Connection(Writer):
                 transport.close()
             elif transport.can_write_eof():
                 transport.write_eof()
+            else:
+                self._expire_in(self._hub.limits.close_ms // 5)
         self._lose()
 
     def _give_up(self) -> None:

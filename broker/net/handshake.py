@@ -20,6 +20,9 @@ from broker.net.hub import Hub
 from broker.net.inbox import quiet
 
 _HEAD_END = b"\r\n\r\n"
+_MOST_HEAD = 32 * 1024
+"""Bytes of a request's head. The parser bounds only its lines, to a MiB in sum, and those who have
+not said who they are may not make us keep that."""
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -41,7 +44,7 @@ class Opening:
 class Handshake:
     """Reads one request. Dropped as soon as that is answered."""
 
-    __slots__ = ("_hub", "_local", "_peer", "_protocol", "_start", "_tail")
+    __slots__ = ("_hub", "_local", "_peer", "_protocol", "_size", "_start", "_tail")
 
     def __init__(self, hub: Hub, *, local: object, peer: object) -> None:
         self._hub = hub
@@ -50,6 +53,7 @@ class Handshake:
         self._protocol = ServerProtocol(logger=quiet)
         self._start = b""
         self._tail = b""
+        self._size = 0
 
     def feed(self, data: bytes) -> Opening | None:
         """Read on; nothing while the request is not complete.
@@ -63,6 +67,9 @@ class Handshake:
         self._tail = (tail + data[-3:])[-3:]
         if len(self._start) < 16:
             self._start += data[:16]
+        self._size += cut
+        if self._size > _MOST_HEAD:
+            return Opening(http.respond(431, "the request is too long\n").serialize(), clean=False)
         protocol.receive_data(data[:cut])
         events = protocol.events_received()
         if events:

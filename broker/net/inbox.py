@@ -15,9 +15,13 @@ import logging
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
-from websockets.speedups import apply_mask
 
 from broker.core.ports import Talk
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform for which websockets has no compiled part
+    from websockets.utils import apply_mask
 
 quiet = logging.getLogger("broker.net.websocket")
 quiet.setLevel(logging.WARNING)  # websockets reports every opening and closing at INFO

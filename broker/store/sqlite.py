@@ -178,15 +178,13 @@ class Writer:
         On the loop's thread while the disk is quick; a slow disk may not stop the loop.
         """
         hop = self._hop
-        if hop is None or (
-            self.placement == "loop" and self._commit_seconds < SLOW_COMMIT_SECONDS
-        ):
+        if hop is None or (self.placement == "loop" and self._commit_seconds < SLOW_COMMIT_SECONDS):
             done(self._timed_commit())
             return
         if self.placement != "thread":
             try:
                 self.flush()
-            except BaseException as error:
+            except sqlite3.Error as error:
                 done(StoreFault(error))
                 return
         hop.post(self._timed_commit).add_done_callback(lambda future: done(future.result()))
@@ -295,7 +293,7 @@ Connector = Callable[[str], sqlite3.Connection]
 
 
 def connect(uri: str) -> sqlite3.Connection:
-    """A connection as this program uses them: no implicit transactions, any one thread at a time."""
+    """A connection without implicit transactions, for any one thread at a time."""
     return sqlite3.connect(
         uri,
         uri=True,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from broker.core.house import Mailbox, Member
 from broker.core.turn import Turn
 from broker.store.queries import Queries
+from broker.store.sqlite import Look
 
 sql = Queries(__file__)
 INSERT = sql.take("insert")
@@ -23,6 +24,9 @@ OCCUPY = sql.take("occupy")
 VACATE = sql.take("vacate")
 CLOSE = sql.take("close")
 LEAVE_GROUPS = sql.take("leave_groups")
+OWNER = sql.take("owner")
+ADDRESS = sql.take("address")
+ALL_OF = sql.take("all_of")
 sql.close()
 
 
@@ -85,3 +89,22 @@ def leave(turn: Turn, box: Mailbox, group: str) -> None:
     turn.strike(box.groups, group)
     if not inside:
         turn.strike(groups, group)
+
+
+def owner_of(turn: Turn | Look, mailbox_id: int) -> int | None:
+    """The member of a mailbox, open or closed."""
+    row = turn.one(OWNER, (mailbox_id,))
+    return None if row is None else row[0]
+
+
+def address_of(turn: Turn | Look, mailbox_id: int) -> str:
+    """The address of a mailbox, open or closed."""
+    row = turn.one(ADDRESS, (mailbox_id,))
+    if row is None:
+        return "?"
+    return row[0] if row[1] is None else f"{row[0]}/{row[1]}"
+
+
+def boxes_of(turn: Turn | Look, member: Member) -> list[int]:
+    """All mailboxes that a member has or had."""
+    return [row[0] for row in turn.all(ALL_OF, (member.id,))]

@@ -19,3 +19,12 @@ WHERE id = ?
 
 -- name: leave_groups
 DELETE FROM memberships WHERE mailbox_id = ?
+
+-- name: owner
+SELECT member_id FROM mailboxes WHERE id = ?
+
+-- name: address
+SELECT m.name, b.session FROM mailboxes AS b JOIN members AS m ON m.id = b.member_id WHERE b.id = ?
+
+-- name: all_of
+SELECT id FROM mailboxes WHERE member_id = ?

@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
+from broker.areas.directory import boxes
 from broker.areas.directory.access import FORBIDDEN, steering
 from broker.areas.directory.tokens import end, issue
-from broker.areas.directory import boxes
 from broker.core.house import SYSTEM, Member, Mesh, Presence
 from broker.core.operations import Operations
 from broker.core.turn import Turn

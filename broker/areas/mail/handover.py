@@ -6,7 +6,8 @@ after each request the stirred ones are matched here. Never claims for a connect
 
 from __future__ import annotations
 
-from typing import Final
+from heapq import heappush
+from typing import Final, TypeVar
 
 from msgspec import Raw
 
@@ -16,8 +17,10 @@ from broker.core.operations import Operations
 from broker.core.queue import KEPT_BODY, WINDOW, Letter, Parcel
 from broker.core.turn import Turn
 from broker.store.queries import Queries
+from broker.store.sqlite import Row
+from broker.wire.errors import Refused
 from broker.wire.fields import NULL
-from broker.wire.mail import Deliver
+from broker.wire.mail import Deliver, Delivery
 
 sql = Queries(__file__)
 INSERT_CLAIMED = sql.take("insert_claimed")
@@ -28,6 +31,9 @@ sql.close()
 
 operations = Operations()
 
+T = TypeVar("T", bound=Delivery)
+
+SHORTEST_LEASE_MS: Final = 1_000
 CRITICAL: Final = 100
 BEYOND: Final = 16
 """How many critical deliveries a full presence is handed beyond its capacity."""
@@ -135,8 +141,24 @@ def hold(
     turn.undo(unhold, house, claim)
     house.claims[claim.delivery] = claim
     presence.held[claim.delivery] = claim
+    if lease_ms != turn.settings.mail.lease_ms:
+        claim.long = True
+        heappush(house.leases, (expires_at, seq, number))
     turn.wake_at(expires_at)
+    if not letter.plain and letter.kind in turn.hooks:
+        turn.hooks[letter.kind].on_claimed(turn, letter.id)
     return claim
+
+
+def check_lease(turn: Turn, lease_ms: int | None) -> int:
+    """The lease that a client asks for, within its bounds."""
+    usual = turn.settings.mail.lease_ms
+    least = min(SHORTEST_LEASE_MS, usual)
+    if lease_ms is None:
+        return usual
+    if lease_ms < least:
+        raise Refused("bad_request", f"lease_ms: at least {least}, not {lease_ms}")
+    return lease_ms
 
 
 def unhold(house: House, claim: Claim) -> None:
@@ -157,7 +179,24 @@ def push(
 ) -> None:
     """Tell the presence, after the commit."""
     assert presence.conversation is not None
-    frame = Deliver(
+    preempt = len(presence.held) > presence.capacity
+    frame = told(Deliver, turn, claim, letter, written, failures, claims, preempt)
+    turn.pushes.append((presence.conversation, frame))
+
+
+def told(
+    kind: type[T],
+    turn: Turn,
+    claim: Claim,
+    letter: Letter,
+    written: str | None,
+    failures: int,
+    claims: int,
+    preempt: bool,
+) -> T:
+    """A delivery as its holder is told of it."""
+    assert letter.body is not None
+    return kind(
         delivery=claim.delivery,
         claim=claim.id,
         message=f"m{letter.id}",
@@ -176,9 +215,8 @@ def push(
         max_attempts=letter.max_attempts,
         lease_ms=claim.expires_at - turn.now,
         claim_expires_at=claim.expires_at,
-        preempt=len(presence.held) > presence.capacity,
+        preempt=preempt,
     )
-    turn.pushes.append((presence.conversation, frame))
 
 
 # -- the match ---------------------------------------------------------------------------------
@@ -203,9 +241,7 @@ def match(turn: Turn, box: Mailbox) -> None:
         chosen = first_for(turn, presence)
         assert chosen is not None
         claim = claim_parcel(turn, chosen, presence, turn.settings.mail.lease_ms)
-        push(
-            turn, claim, chosen.letter, chosen.target, presence, chosen.failures, chosen.claims
-        )
+        push(turn, claim, chosen.letter, chosen.target, presence, chosen.failures, chosen.claims)
     turn.again.append(lambda later: later.stirred.append(box))
 
 
@@ -237,13 +273,18 @@ def head(turn: Turn, box: Mailbox) -> Parcel | None:
     return parcel
 
 
+def letter_of(row: Row, plain: bool) -> Letter:
+    """A message as it was stored."""
+    id, sender, target, kind, priority, body, meta, reply_to, sent_at, max_attempts = row
+    return Letter(
+        id, sender, target, kind, priority, body, meta, reply_to, sent_at, max_attempts, plain
+    )
+
+
 def refill(turn: Turn, box: Mailbox) -> None:
     """Read the first of what waits. Big bodies stay where they are until their turn."""
     rows = turn.all(HEAD, (KEPT_BODY, box.id, box.ended_through, WINDOW))
     for row in rows:
-        letter = Letter(
-            *row[5:15],
-            plain=not row[15] and row[8] not in turn.hooks,
-        )
+        letter = letter_of(row[5:15], not row[15] and row[8] not in turn.hooks)
         parcel = Parcel(row[0], box, letter, row[1], row[2], row[3], row[4])
         box.queue.window.append((-letter.priority, parcel.seq, parcel))

@@ -1,7 +1,7 @@
 """The counter that numbers everything that passes: messages odd, deliveries and claims even.
 
-Owns: the counter. It lives in memory; a mark on disk, taken in blocks, says where a restart goes on,
-so that a number once given is never given again.
+Owns: the counter. It lives in memory; a mark on disk, taken in blocks, says where a restart goes
+on, so that a number once given is never given again.
 """
 
 from __future__ import annotations

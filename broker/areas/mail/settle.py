@@ -6,18 +6,27 @@ it frees. Giving back is `giveback`'s.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
+import msgspec
+
+from broker.areas.mail.accept import accept, priority_of, spend_allowance
+from broker.areas.mail.ending import tell, uncount
 from broker.areas.mail.handover import unhold
+from broker.areas.mail.keys import answer, content_of
+from broker.areas.mail.records import Facts, number, open_box, own_delivery
 from broker.core.house import Claim, House, Presence
 from broker.core.operations import Operations
 from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.wire.errors import Refused
-from broker.wire.mail import Ack, Acked
+from broker.wire.fields import MAX_OUTPUTS
+from broker.wire.mail import Ack, Acked, Content, Sent
 
 sql = Queries(__file__)
 ACK = sql.take("ack")
+ACK_LATE = sql.take("ack_late")
 sql.close()
 
 operations = Operations()
@@ -29,25 +38,90 @@ PLAIN_ACK: Final = Acked(outputs=[])
 def ack(turn: Turn, caller: Presence, request: Ack) -> Acked:
     """Finish a delivery and send its outputs, all in one transaction."""
     claim = turn.house.claims.get(request.delivery)
-    if (
-        claim is not None
-        and claim.id == request.claim
-        and claim.member is caller.member
-        and claim.plain
-        and not request.outputs
-    ):
+    if claim is None or claim.id != request.claim or claim.member is not caller.member:
+        return _unheld(turn, caller, request)
+    if claim.plain and not request.outputs:
         settle(turn, claim)
         turn.later(ACK, (turn.now, claim.seq, claim.number))
         return PLAIN_ACK
-    raise Refused("stale_claim", "todo")
+    with turn.atomic():
+        found = own_delivery(turn, caller, request.delivery)
+        sent = _send_outputs(turn, caller, request.outputs, found.message)
+        settle(turn, claim)
+        _finish(turn, found, claim.number, request.outputs, sent)
+    return Acked(outputs=sent)
+
+
+def _unheld(turn: Turn, caller: Presence, request: Ack) -> Acked:
+    """An ack of what its claim does not hold (any more): done already, lapsed, or stale."""
+    found = own_delivery(turn, caller, request.delivery)
+    claim = number(request.claim, "c")
+    if found.claim == claim and found.state == "acked":
+        if found.outputs_sha256 != _hash_of(request.outputs):
+            raise Refused("key_conflict", "outputs: acked before with other outputs")
+        return Acked(outputs=_answers(turn, found), duplicate=True)
+    if found.claim != claim or found.state != "queued":
+        raise Refused(
+            "stale_claim",
+            f"claim: {request.claim[:200]!r} is not the newest claim of {request.delivery!r}",
+        )
+    with turn.atomic():
+        sent = _send_outputs(turn, caller, request.outputs, found.message)
+        box = open_box(turn, found)
+        if box is not None:
+            uncount(turn, found, box)
+        _finish(turn, found, claim, request.outputs, sent)
+    return Acked(outputs=sent)
+
+
+def _send_outputs(turn: Turn, caller: Presence, outputs: list[Content], message: int) -> list[Sent]:
+    if len(outputs) > MAX_OUTPUTS:
+        raise Refused("too_large", f"outputs: at most {MAX_OUTPUTS}, not {len(outputs)}")
+    if outputs:
+        spend_allowance(turn, caller.member, len(outputs))
+    sent: list[Sent] = []
+    for position, output in enumerate(outputs):
+        try:
+            sent.append(accept(turn, caller, output, answers=message))
+        except Refused as refusal:
+            raise Refused(
+                refusal.code,
+                f"outputs[{position}]: {refusal.message}",
+                detail={**(refusal.detail or {}), "output": position},
+                retry_after_ms=refusal.retry_after_ms,
+            ) from None
+    return sent
+
+
+def _finish(turn: Turn, found: Facts, claim: int, outputs: list[Content], sent: list[Sent]) -> None:
+    messages = msgspec.json.encode([one.seq for one in sent]).decode() if sent else None
+    turn.later(ACK_LATE, (turn.now, _hash_of(outputs), messages, found.seq, claim))
+    tell(turn, found, "acked", None)
+
+
+def _answers(turn: Turn, found: Facts) -> list[Sent]:
+    """What the outputs of an earlier ack were answered, as they stand today."""
+    messages: list[int] = msgspec.json.decode(found.outputs) if found.outputs else []
+    return [answer(turn, message) for message in messages]
+
+
+def _hash_of(outputs: list[Content]) -> bytes | None:
+    """What makes two lists of outputs the same."""
+    if not outputs:
+        return None
+    digest = sha256()
+    for output in outputs:
+        digest.update(content_of(output, priority_of(output)))
+        digest.update(sha256((output.key or "").encode()).digest())
+    return digest.digest()
 
 
 def settle(turn: Turn, claim: Claim) -> None:
     """A claim has ended for good: its delivery leaves memory, its holder has room again."""
     turn.undo(rehold, turn.house, claim)
     unhold(turn.house, claim)
-    box, presence = claim.box, claim.presence
-    box.unfinished -= 1
+    claim.box.unfinished -= 1
+    presence = claim.presence
     if presence is not None:
         for drained in presence.drains:
             if drained.queue.ready:

@@ -12,6 +12,7 @@ from typing import Final
 from broker.core.house import SYSTEM, Mailbox, Member, Mesh
 from broker.wire.errors import Refused
 from broker.wire.fields import MAX_GROUP_SEGMENTS, MAX_TARGETS, NAME
+from broker.wire.mail import Transport
 
 ADDRESS: Final = re.compile(rf"{NAME}(/{NAME})?")
 GROUP: Final = re.compile(rf"#{NAME}|@{NAME}(/{NAME}){{0,{MAX_GROUP_SEGMENTS - 1}}}")
@@ -20,7 +21,7 @@ Reached = dict[Mailbox, tuple[str, bool]]
 """Mailboxes with the target that reached each first, and whether it was named directly."""
 
 
-def address(mesh: Mesh, written: str) -> Mailbox:
+def address(mesh: Mesh, written: str, field: str = "to") -> Mailbox:
     """The open mailbox of an address."""
     name, slash, session = written.partition("/")
     member = mesh.members.get(name)
@@ -31,7 +32,9 @@ def address(mesh: Mesh, written: str) -> Mailbox:
         if box is not None:
             return box
     if not ADDRESS.fullmatch(written):
-        raise Refused("bad_request", f"to: {written[:200]!r} is not an address, group or topic")
+        raise Refused(
+            "bad_request", f"{field}: {written[:200]!r} is not an address, group or topic"
+        )
     if name == SYSTEM:
         raise Refused("unknown_recipient", f"{SYSTEM} is the broker itself and has no mailbox")
     what = "no open mailbox" if slash and member is not None else "no member"
@@ -87,12 +90,12 @@ def members_of(mesh: Mesh, group: str) -> Iterable[Mailbox]:
     return boxes
 
 
-def transport(box: Mailbox) -> str:
+def transport(box: Mailbox) -> Transport:
     """Whether the recipient is there, as the answer to a send tells it."""
     if box.drainers:
         return "online"
     member: Member = box.member
-    found = "offline"
+    found: Transport = "offline"
     for presence in member.presences.values():
         if presence.observe or (box.session is not None and presence.box is not box):
             continue

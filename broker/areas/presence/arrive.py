@@ -11,8 +11,8 @@ from msgspec import UNSET
 
 from broker import __version__
 from broker.areas.directory.access import check
-from broker.areas.presence import show
 from broker.areas.directory.boxes import open_session_box
+from broker.areas.presence import show
 from broker.areas.presence.drains import before_redrain, redrain
 from broker.areas.presence.groups import join
 from broker.areas.presence.leave import REPLACED, depart

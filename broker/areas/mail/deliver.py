@@ -1,0 +1,111 @@
+"""Deliveries as they begin: in a drainer's hands at once, or in the queue of their mailbox.
+
+Owns: the first row of a delivery and its place in memory. Whom a message reaches is
+`targets`' to say.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from broker.areas.mail.handover import born_claimed, ready_drainer
+from broker.areas.mail.targets import Reached, transport
+from broker.core.house import Mailbox
+from broker.core.queue import Letter, Parcel
+from broker.core.turn import Turn
+from broker.store.queries import Queries
+from broker.wire.mail import Copy
+
+sql = Queries(__file__)
+INSERT_QUEUED = sql.take("insert_queued")
+INSERT_REFUSED = sql.take("insert_refused")
+RECORD_STRETCH = sql.take("record_stretch")
+sql.close()
+
+LISTED: Final = 100
+STRETCH_BITS: Final = 14  # a stretch of 16,384 numbers is looked through in about a millisecond
+
+
+def deliver(
+    turn: Turn, letter: Letter, reached: Reached, expires_at: int, delay_ms: int = 0
+) -> list[Copy]:
+    """One delivery in each mailbox: in its drainer's hands at once, or in the queue."""
+    seq = letter.id + 1
+    copies: list[Copy] = []
+    for box, (target, direct) in reached.items():
+        if seq >> STRETCH_BITS != box.stretch:
+            turn.put(box, "stretch", seq >> STRETCH_BITS)
+            turn.later(RECORD_STRETCH, (box.id, box.stretch))
+        written = None if target == letter.target else target
+        presence = None if delay_ms else ready_drainer(box, letter.priority)
+        if presence is not None:
+            born_claimed(turn, letter, seq, box, presence, expires_at, written)
+            copy = Copy(
+                delivery=f"d{seq}",
+                to=box.address,
+                state="claimed",
+                queued=False,
+                depth=0,
+                transport="online",
+            )
+        elif not direct and box.unfinished >= turn.settings.mail.max_depth:
+            copy = _born_expired(turn, letter, seq, box, expires_at, written)
+        else:
+            copy = _enqueue(turn, letter, seq, box, expires_at, delay_ms, written)
+        if len(copies) < LISTED:
+            copies.append(copy)
+        seq += 2
+    return copies
+
+
+def _enqueue(
+    turn: Turn,
+    letter: Letter,
+    seq: int,
+    box: Mailbox,
+    expires_at: int,
+    delay_ms: int,
+    written: str | None,
+) -> Copy:
+    due_at = turn.now + delay_ms if delay_ms else None
+    row = (seq, box.id, letter.id, letter.priority, expires_at, due_at, written)
+    turn.later(INSERT_QUEUED, row)
+    turn.put(box, "unfinished", box.unfinished + 1)
+    turn.wake_at(min(expires_at, due_at or expires_at))
+    depth = box.queue.ahead(letter.priority)
+    if due_at is None:
+        ready(turn, Parcel(seq, box, letter, expires_at, written))
+    return Copy(
+        delivery=f"d{seq}",
+        to=box.address,
+        state="queued",
+        queued=True,
+        depth=depth,
+        transport=transport(box),
+    )
+
+
+def ready(turn: Turn, parcel: Parcel) -> None:
+    """Count a delivery that may be handed over from now on."""
+    queue = parcel.box.queue
+    turn.undo(queue.recount, parcel.letter.priority, -1)
+    queue.count(parcel.letter.priority, 1)
+    if parcel.box.drainers or parcel.box.waiters:
+        queue.keep(parcel)
+        turn.stirred.append(parcel.box)
+
+
+def _born_expired(
+    turn: Turn, letter: Letter, seq: int, box: Mailbox, expires_at: int, written: str | None
+) -> Copy:
+    """A full mailbox that was reached through a group: the copy is there, and has ended."""
+    row = (seq, box.id, letter.id, letter.priority, expires_at, turn.now, written)
+    turn.later(INSERT_REFUSED, row)
+    return Copy(
+        delivery=f"d{seq}",
+        to=box.address,
+        state="expired",
+        queued=False,
+        depth=0,
+        transport=transport(box),
+    )

@@ -1,0 +1,2 @@
+-- name: end
+UPDATE deliveries SET state = ?, ended_at = ?, due_at = NULL, claim_id = NULL WHERE seq = ?

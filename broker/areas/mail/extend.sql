@@ -1,0 +1,2 @@
+-- name: extend
+UPDATE deliveries SET claim_expires_at = ?, extends = extends + ?, extended_at = ? WHERE seq = ?

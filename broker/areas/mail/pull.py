@@ -1,0 +1,137 @@
+"""Pulling: the same phase one, asked for, and possibly waited for.
+
+Owns: `mail.claim` and who waits. Pulling obeys status, and ignores capacity and role precedence.
+Where a drainer has room, it was handed the mail before a waiter is served.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.areas.mail.handover import check_lease, claim_parcel, head, told
+from broker.areas.mail.targets import address
+from broker.core.house import Mailbox, Presence, Waiter
+from broker.core.operations import LATER, Operations
+from broker.core.turn import FAR, Turn
+from broker.wire.errors import Refused
+from broker.wire.frames import encode
+from broker.wire.mail import Claim, Claimed, Delivery
+
+operations = Operations()
+
+
+@operations.handle(Claim)
+def claim(turn: Turn, caller: Presence, request: Claim) -> Any:
+    """Pull deliveries from a mailbox, waiting for the first if there is none."""
+    lease_ms = check_lease(turn, request.lease_ms)
+    boxes = _boxes(caller, request.mailbox)
+    if caller.id in turn.house.waiters:
+        raise Refused("bad_request", "wait_ms: a claim of this connection is waiting already")
+    found = take(turn, caller, boxes, request.max, lease_ms)
+    conversation = turn.conversation
+    if found or not request.wait_ms or conversation is None or turn.draining:
+        return Claimed(deliveries=found)
+    if not isinstance(turn.request_id, (int, str)):
+        raise Refused("bad_request", "id: a claim that waits needs one")
+    until = turn.now + request.wait_ms
+    waiter = Waiter(caller, turn.request_id, boxes, request.max, lease_ms, until)
+    turn.put(conversation, "waits", turn.request_id)
+    turn.enter(turn.house.waiters, caller.id, waiter)
+    for box in boxes:
+        turn.put(box, "waiters", (*box.waiters, waiter))
+    turn.wake_at(until)
+    return LATER
+
+
+def _boxes(caller: Presence, written: str | None) -> tuple[Mailbox, ...]:
+    """The mailboxes that this presence may pull from, of those it asks for."""
+    member = caller.member
+    if written is None:
+        return tuple(dict.fromkeys((caller.box, member.box)))
+    box = address(member.mesh, written, field="mailbox")
+    if box.member is not member or not (caller.observe or box is caller.box or box is member.box):
+        raise Refused("forbidden", f"mailbox: {written!r} is not drained by {caller.box.address!r}")
+    return (box,)
+
+
+def take(
+    turn: Turn, caller: Presence, boxes: tuple[Mailbox, ...], most: int, lease_ms: int
+) -> list[Delivery]:
+    """Claim up to so many, as many as fit one frame, and at least one if there is one."""
+    found: list[Delivery] = []
+    room = turn.settings.limits.frame - 1_024
+    while len(found) < most:
+        heads = [
+            (-parcel.letter.priority, box is not caller.box, parcel.seq, parcel)
+            for box in boxes
+            if (parcel := head(turn, box)) is not None
+            and parcel.letter.priority >= caller.takes_from
+        ]
+        if not heads:
+            break
+        parcel = min(heads)[3]
+        held = claim_parcel(turn, parcel, caller, lease_ms)
+        one = told(
+            Delivery,
+            turn,
+            held,
+            parcel.letter,
+            parcel.target,
+            parcel.failures,
+            parcel.claims,
+            False,
+        )
+        found.append(one)
+        room -= len(encode(one)) + 1
+        if room < turn.settings.limits.body + 16_384:
+            break
+    return found
+
+
+@operations.settle
+def serve_waiters(turn: Turn) -> None:
+    """Somebody waits, and no drainer has taken what came."""
+    for box in tuple(dict.fromkeys(turn.stirred)):
+        for waiter in box.waiters:
+            found = take(turn, waiter.caller, waiter.boxes, waiter.most, waiter.lease_ms)
+            if found:
+                stop_waiting(turn, waiter, found)
+
+
+def stop_waiting(turn: Turn, waiter: Waiter, found: list[Delivery]) -> None:
+    """Answer a claim that waits."""
+    turn.strike(turn.house.waiters, waiter.caller.id)
+    for box in waiter.boxes:
+        turn.put(box, "waiters", tuple(one for one in box.waiters if one is not waiter))
+    conversation = waiter.caller.conversation
+    if conversation is not None:
+        turn.answer(conversation, waiter.request_id, Claimed(deliveries=found))
+        turn.answered.append((conversation, waiter.request_id))
+
+
+@operations.on("presence.left")
+@operations.on("presence.away")
+def forget_waiter(turn: Turn, presence: Presence) -> None:
+    """A connection that is gone waits no more."""
+    waiter = turn.house.waiters.get(presence.id)
+    if waiter is not None:
+        stop_waiting(turn, waiter, [])
+
+
+@operations.sweep
+def end_waits(turn: Turn) -> None:
+    """A wait is over: the answer is empty."""
+    next_end = FAR
+    for waiter in tuple(turn.house.waiters.values()):
+        if waiter.until <= turn.now:
+            stop_waiting(turn, waiter, [])
+        else:
+            next_end = min(next_end, waiter.until)
+    turn.wake_at(next_end)
+
+
+@operations.on("broker.draining")
+def end_all_waits(turn: Turn) -> None:
+    """The broker goes away: whoever waits is answered."""
+    for waiter in tuple(turn.house.waiters.values()):
+        stop_waiting(turn, waiter, [])
