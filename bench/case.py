@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Pattern = Literal["pairs", "burst"]
+Pattern = Literal["pairs", "burst", "fanout"]
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -21,14 +21,21 @@ class Case(Struct, frozen=True, kw_only=True):
     senders: int
     receivers: int = 0
     """Peers of their own that only receive; 0 when the senders write to each other."""
-    window: int
+    window: int = 1
     """How many sends one sender has unanswered at a time."""
+    offered: float = 0.0
+    """Sends a second over all senders, at fixed instants, whatever is unanswered; 0: by window."""
     messages: int = 0
     seconds: float = 0.0
     body_bytes: int = 256
     """Size of the body as it stands on the wire, quotes included."""
     capacity: int = 1024
     """Deliveries that a receiver holds unacknowledged: enough that none has to queue for it."""
+
+    @property
+    def copies(self) -> int:
+        """How many deliveries one message makes."""
+        return self.receivers if self.pattern == "fanout" else 1
 
     @property
     def peers(self) -> int:
@@ -65,6 +72,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reply: Latency | None = None
     delivery: Latency | None = None
     ack: Latency | None = None
+    lateness: Latency | None = None
+    """Open loop only: how long after its instant the generator came to hand over a send."""
     cpu_seconds: float = 0.0
     rss_bytes: int = 0
 

@@ -57,7 +57,8 @@ class Caller(asyncio.Protocol):
                 traffic.arrived(number, now)
                 traffic.stored(number, now)
                 traffic.settled(number, now)
-                self.supply(now)
+                if not traffic.paced:
+                    self.supply(now)
             elif isinstance(event, Response):
                 self.opened.set_result(None)
         self.drain()
@@ -112,6 +113,11 @@ class Driver:
             for _ in range(self._job.case.window):
                 caller.supply(now_ns())
             caller.drain()
+
+    def send(self, sender: int, due: int) -> None:
+        """One message that was due at an instant."""
+        self._callers[sender].supply(due)
+        self._callers[sender].drain()
 
     async def close(self) -> None:
         """Leave without ceremony."""

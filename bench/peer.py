@@ -25,6 +25,8 @@ FRAMES_PER_WRITE = 500
 CONNECT_AT_ONCE = 50
 """Handshakes under way together: below the broker's cap on connections without a hello."""
 HELLO = -1
+EVERYONE = "@everyone"
+"""The group that all receivers of a fan-out are in."""
 
 
 class Incoming(Struct, gc=False):
@@ -85,21 +87,20 @@ class Peer(asyncio.Protocol):
                 f"{self._names[self._index]} was disconnected ({close or exc or 'no reason'})"
             )
 
-    def hello(self, token: str, capacity: int) -> None:
+    def hello(self, token: str, capacity: int, groups: tuple[str, ...]) -> None:
         """Say who this is: a service, so that mail goes to the member's own mailbox."""
-        self._queue(
-            msgspec.json.encode(
-                {
-                    "op": "hello",
-                    "id": HELLO,
-                    "member": self._names[self._index],
-                    "token": token,
-                    "role": "service",
-                    "capacity": capacity,
-                    "batch": True,
-                }
-            )
-        )
+        frame: dict[str, object] = {
+            "op": "hello",
+            "id": HELLO,
+            "member": self._names[self._index],
+            "token": token,
+            "role": "service",
+            "capacity": capacity,
+            "batch": True,
+        }
+        if groups:
+            frame["groups"] = groups
+        self._queue(msgspec.json.encode(frame))
 
     def supply(self, now: int) -> bool:
         """Send this peer's next message, if it has one."""
@@ -158,11 +159,10 @@ class Peer(asyncio.Protocol):
                 self._fail(f"{self._names[self._index]} was refused: {bytes(frame.error).decode()}")
             elif frame.re is None:
                 if frame.ev == "mail.deliver":
-                    number = traffic.number(bytes(frame.body))
-                    traffic.arrived(number, now)
+                    copy = traffic.arrived(traffic.number(frame.body), now, self._index)
                     self._queue(
                         b'{"op":"mail.ack","id":%d,"delivery":"%b","claim":"%b"}'
-                        % (number << 1 | 1, frame.delivery.encode(), frame.claim.encode())
+                        % (copy << 1 | 1, frame.delivery.encode(), frame.claim.encode())
                     )
             elif frame.re == HELLO:
                 self.greeted.set_result(None)
@@ -170,7 +170,8 @@ class Peer(asyncio.Protocol):
                 traffic.settled(frame.re >> 1, now)
             else:
                 traffic.stored(frame.re >> 1, now)
-                self.supply(now)
+                if not traffic.paced:
+                    self.supply(now)
 
     def _fail(self, fault: str) -> None:
         for waiter in (self.opened, self.greeted):
@@ -193,6 +194,7 @@ class Driver:
     def __init__(self, job: Job, traffic: Traffic) -> None:
         self._job = job
         self._traffic = traffic
+        self._names = [*job.names, EVERYONE]
         self._peers: list[Peer] = []
 
     async def open(self) -> None:
@@ -209,12 +211,14 @@ class Driver:
         url = parse_uri(self._job.url)
         async with room:
             _, peer = await asyncio.get_running_loop().create_connection(
-                lambda: Peer(self._job.url, index, self._traffic, self._job.names),
+                lambda: Peer(self._job.url, index, self._traffic, self._names),
                 url.host,
                 url.port,
             )
             await peer.opened
-            peer.hello(token, self._job.case.capacity)
+            case = self._job.case
+            receives = case.pattern == "fanout" and index >= case.senders
+            peer.hello(token, case.capacity, (EVERYONE,) if receives else ())
             await peer.greeted
         return peer
 
@@ -224,6 +228,10 @@ class Driver:
             for _ in range(self._job.case.window):
                 if not peer.supply(now_ns()):
                     break
+
+    def send(self, sender: int, due: int) -> None:
+        """One message that was due at an instant."""
+        self._peers[sender].supply(due)
 
     async def close(self) -> None:
         """Leave without ceremony."""

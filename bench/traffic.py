@@ -33,6 +33,8 @@ class Traffic:
         self.stored_count = 0
         self.settled_count = 0
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.paced = case.offered > 0
+        self._copies = case.copies
         self._left = [case.messages or NEVER] * case.senders
         self._open = case.messages * case.senders or NEVER
         self._stop_at = NEVER
@@ -69,16 +71,25 @@ class Traffic:
         self.taken = number + 1
         self._sender.append(sender)
         self._sent_at.append(now)
-        self._arrived_at.append(0)
         self._stored.append(0)
-        self._arrived.append(0)
-        self._settled.append(0)
+        for _ in range(self._copies):
+            self._arrived_at.append(0)
+            self._arrived.append(0)
+            self._settled.append(0)
         return number
 
+    def stop(self) -> None:
+        """Nothing more is sent; the run ends when all that was sent is through."""
+        self._open = 0
+        self._stop_at = 0
+        self.check()
+
     def target(self, sender: int) -> int:
-        """The peer that this sender's next message goes to."""
+        """The peer that this sender's next message goes to; one past the last is all receivers."""
         if self.case.pattern == "pairs":
             return self.case.senders + sender
+        if self.case.pattern == "fanout":
+            return self.case.peers
         other = self._random.randrange(self.case.senders - 1)
         return other if other < sender else other + 1
 
@@ -98,25 +109,29 @@ class Traffic:
         self._replies.append(now - self._sent_at[number])
         return self._sender[number]
 
-    def arrived(self, number: int, now: int) -> None:
-        """A delivery has come."""
-        self._arrived[number] += 1
-        self._arrived_at[number] = now
+    def arrived(self, number: int, now: int, peer: int = 0) -> int:
+        """A delivery has come to a peer; the number of this copy, for its ack."""
+        copy = number
+        if self._copies > 1:
+            copy = number * self._copies + peer - self.case.senders
+        self._arrived[copy] += 1
+        self._arrived_at[copy] = now
         self._deliveries.append(now - self._sent_at[number])
+        return copy
 
-    def settled(self, number: int, now: int) -> None:
+    def settled(self, copy: int, now: int) -> None:
         """The durable answer to an ack has come."""
-        self._settled[number] += 1
+        self._settled[copy] += 1
         self.settled_count += 1
         self._settled_at = now
-        self._acks.append(now - self._arrived_at[number])
+        self._acks.append(now - self._arrived_at[copy])
 
     def check(self) -> None:
         """To be called after a step or a batch of them: is everything through?"""
         if (
             self._open <= 0
             and self.stored_count >= self.taken
-            and self.settled_count >= self.taken
+            and self.settled_count >= self.deliveries
             and not self.finished.done()
         ):
             self.finished.set_result(None)
@@ -137,10 +152,15 @@ class Traffic:
             lost = counts.count(0)
             repeated = len(counts) - lost - counts.count(1)
             if lost:
-                found.append(f"{lost} of {self.taken} messages were never {step}")
+                found.append(f"{lost} of {len(counts)} messages were never {step}")
             if repeated:
-                found.append(f"{repeated} of {self.taken} messages were {step} more than once")
+                found.append(f"{repeated} of {len(counts)} messages were {step} more than once")
         return found
+
+    @property
+    def deliveries(self) -> int:
+        """How many deliveries all that was sent makes."""
+        return self.taken * self._copies
 
     @property
     def seconds(self) -> float:

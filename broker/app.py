@@ -14,23 +14,25 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, cast
 
 import anyio
 
 from broker.areas import operations
-from broker.areas.directory.load import load
+from broker.areas.directory.load import last_start, load
 from broker.areas.directory.meshes import found
-from broker.areas.mail.restore import restore
-from broker.areas.presence.arrive import spend
+from broker.areas.mail.restore import last_sent, restore
 from broker.areas.presence.leave import lost
+from broker.areas.presence.load import load as load_presences
+from broker.areas.presence.resume import spend
 from broker.clock import Chance, Clock, SystemChance, SystemClock
-from broker.config import SECOND, Settings
+from broker.config import Settings
 from broker.core.conversation import Conversation
 from broker.core.executor import Executor
 from broker.core.house import DEFAULT_MESH, House, Presence
 from broker.core.ports import Greeting, Line
-from broker.core.turn import FAR, Turn
+from broker.core.pump import LoopPump, Pump
+from broker.core.turn import Turn
 from broker.net.hub import Hooks, Limits
 from broker.net.server import ListenFailed, Server
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
@@ -46,12 +48,6 @@ GOING_AWAY: Final = 1001
 LINGER_SECONDS: Final = 1.0  # time for a worker to ack what it has in hand
 DRAIN_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
-LAST_SEEN: Final = """
-    SELECT max(
-        coalesce((SELECT max(started_at) FROM nodes), 0),
-        coalesce((SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1), 0)
-    )
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,65 +59,6 @@ class Listen:
     cert: Path | None = None
     key: Path | None = None
     origins: tuple[str, ...] = ()
-
-
-class Pump(Protocol):
-    """What makes the executor run."""
-
-    def schedule(self) -> None:
-        """Something waits."""
-
-    def arm(self) -> None:
-        """The time of the next due thing may be another."""
-
-    def stop(self) -> None:
-        """Nothing is due any more."""
-
-
-class LoopPump:
-    """Runs the executor on the loop: soon after something has come, and when something is due."""
-
-    executor: Executor
-
-    def __init__(self, clock: Clock) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._clock = clock
-        self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed = FAR
-
-    def schedule(self) -> None:
-        """Run a batch in this turn of the loop, after all that has come in it."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._run)
-
-    def _run(self) -> None:
-        self._scheduled = False
-        self.executor.run()
-        self.arm()
-
-    def arm(self) -> None:
-        """Wake up when the next thing is due."""
-        due = self.executor.due()
-        if due == self._armed:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed = due
-        if due < FAR:
-            seconds = max(due - self._clock.now(), 0) / SECOND
-            self._timer = self._loop.call_later(seconds, self._due)
-
-    def _due(self) -> None:
-        self._timer, self._armed = None, FAR
-        self.schedule()
-
-    def stop(self) -> None:
-        """Nothing is due any more."""
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 class Broker:
@@ -184,9 +121,9 @@ class Broker:
         """An outbox has room again."""
         self.executor.submit(lambda turn: turn.stirred.extend(presence.drains))
 
-    def heard(self, presence: Presence) -> None:
+    def heard(self, presence: Presence, conversation: Conversation) -> None:
         """A resume value is spent."""
-        self.executor.submit(lambda turn: spend(turn, presence))
+        self.executor.submit(lambda turn: spend(turn, presence, conversation))
 
     # -- what net asks ----------------------------------------------------------------------------
 
@@ -228,7 +165,10 @@ class Broker:
         """Read what there is; at the very first start make the mesh and its owner."""
         turn = self.turn
         turn.start(self.clock.now())
+        self.clock.not_before(max(last_start(turn), last_sent(turn)))
+        turn.start(self.clock.now())
         load(turn)
+        load_presences(turn)
         restore(turn)
         if DEFAULT_MESH not in self.house.meshes:
             _, token = found(turn, DEFAULT_MESH)
@@ -264,7 +204,7 @@ async def open_data(
     settings: Settings,
     placement: Placement = "loop",
     connector: Connector = connect,
-) -> tuple[Store, SystemClock]:
+) -> Store:
     """Migrate and open the database of a data directory that this process has locked."""
     path = directory / DATABASE
     path.touch(mode=0o600)
@@ -272,17 +212,16 @@ async def open_data(
     try:
         plain.execute("PRAGMA journal_mode = WAL")
         Migrations.discover().up(plain, SystemClock().now())
-        floor = plain.execute(LAST_SEEN).fetchone()[0]
     finally:
         plain.close()
-    store = await open_store(path, settings.store.synchronous, connector, placement)
-    return store, SystemClock(floor)
+    return await open_store(path, settings.store.synchronous, connector, placement)
 
 
 async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     """From an empty or used data directory to a drained broker; the exit code."""
-    store, clock = await open_data(directory, settings, os.environ.get("PLACEMENT", "loop"))  # type: ignore
-    broker = Broker(store, settings, clock, listen.origins)
+    placement = cast("Placement", os.environ.get("PLACEMENT", "loop"))
+    store = await open_data(directory, settings, placement)
+    broker = Broker(store, settings, SystemClock(), listen.origins)
     broker.begin(directory)
     await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
     _write_private(directory / URL_FILE, broker.server.url + "\n")

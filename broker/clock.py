@@ -25,24 +25,26 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds since some start, for spans."""
 
+    def not_before(self, instant: int) -> None:
+        """Time has been this late already: it never goes back, over a restart either."""
+
 
 class SystemClock:
-    """Wall time at the start plus the monotonic time since: a changed system clock moves nothing.
-
-    `floor` is the last instant that the store has seen: time never goes back over a restart either.
-    """
+    """Wall time at the start plus the time since: a changed system clock moves nothing."""
 
     __slots__ = ("_offset",)
 
-    def __init__(self, floor: int = 0) -> None:
-        wall = max(time.time_ns() // 1_000_000, floor)
-        self._offset = wall - time.monotonic_ns() // 1_000_000
+    def __init__(self) -> None:
+        self._offset = (time.time_ns() - time.monotonic_ns()) // 1_000_000
 
     def now(self) -> int:
         return time.monotonic_ns() // 1_000_000 + self._offset
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+    def not_before(self, instant: int) -> None:
+        self._offset += max(instant - self.now(), 0)
 
 
 class Chance(Protocol):

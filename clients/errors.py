@@ -11,6 +11,7 @@ from typing import Final
 
 from broker.wire.errors import MEANINGS, RETRYABLE, ErrorBody
 from clients.faults import (
+    AskTimedOut,
     BodyUnreadable,
     Closed,
     ConnectionLost,
@@ -33,10 +34,13 @@ def class_name(code: str) -> str:
 
 def _made(code: str, meaning: str) -> type[Refused]:
     base = Retryable if code in RETRYABLE else Refused
-    return type(class_name(code), (base,), {"__doc__": meaning, "__module__": __name__, "code": code})
+    body = {"__doc__": meaning, "__module__": __name__, "code": code}
+    return type(class_name(code), (base,), body)
 
 
-BY_CODE: Final[dict[str, type[Refused]]] = {code: _made(code, text) for code, text in MEANINGS.items()}
+BY_CODE: Final[dict[str, type[Refused]]] = {
+    code: _made(code, meaning) for code, meaning in MEANINGS.items()
+}
 """The class of each code. A code that this version does not know is a plain `Refused`."""
 
 globals().update({made.__name__: made for made in BY_CODE.values()})
@@ -47,8 +51,9 @@ def refused(error: ErrorBody, op: str | None = None) -> Refused:
     return BY_CODE.get(error.code, Refused)(error, op)
 
 
-__all__ = [  # noqa: PLE0604 - the names of the codes are strings too
+__all__ = [
     "BY_CODE",
+    "AskTimedOut",
     "BodyUnreadable",
     "Closed",
     "ConnectionLost",
@@ -63,5 +68,5 @@ __all__ = [  # noqa: PLE0604 - the names of the codes are strings too
     "Unreachable",
     "class_name",
     "refused",
-    *(made.__name__ for made in BY_CODE.values()),
 ]
+__all__ += [made.__name__ for made in BY_CODE.values()]

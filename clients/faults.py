@@ -4,11 +4,14 @@ Owns: the base classes of every exception of this package. The classes of the si
 are made in `clients.errors`, which is also where applications import all of them from.
 """
 
+# ruff: noqa: N818 - they are named for what happened, as the codes of the wire are
+
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from broker.wire.errors import ErrorBody
+from broker.wire.mail import Cancelled
 
 
 class PostroomError(Exception):
@@ -24,6 +27,7 @@ class Refused(PostroomError):
         super().__init__(f"{error.code}: {error.message}")
         self.code = error.code
         self.message = error.message
+        self.retryable = error.retryable
         self.retry_after_ms = error.retry_after_ms
         self.detail: dict[str, Any] = error.detail or {}
         self.op = op
@@ -66,7 +70,7 @@ class BodyUnreadable(PostroomError):
 
 
 class NotDraining(PostroomError):
-    """An answer can't come, because this presence takes no mail or has no room for any."""
+    """An answer can't come: this presence is an observer or has capacity 0."""
 
 
 class Undelivered(PostroomError):
@@ -76,6 +80,32 @@ class Undelivered(PostroomError):
         super().__init__(message)
         self.state = state
         self.reason = reason
+
+
+class Asked(Protocol):
+    """A question that can be called back."""
+
+    message: str | None
+
+    async def cancel(self) -> Cancelled:
+        """Call it back, where nobody holds it yet."""
+
+
+class AskTimedOut(PostroomError, TimeoutError):
+    """No answer in time. The question still stands, and `cancel` may call it back."""
+
+    def __init__(self, question: Asked) -> None:
+        super().__init__(f"no answer to {question.message or 'the question'} in time")
+        self.question = question
+
+    @property
+    def message(self) -> str | None:
+        """The question's message id, if its sending was answered."""
+        return self.question.message
+
+    async def cancel(self) -> Cancelled:
+        """Call the question back, where nobody holds it yet."""
+        return await self.question.cancel()
 
 
 class EventsLost(PostroomError):

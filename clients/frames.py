@@ -59,7 +59,7 @@ _event: Final = msgspec.json.Decoder(ANY_EVENT).decode
 def incoming(data: bytes) -> list[Head]:
     """Take a message apart, a head for each frame; one that can't be read is logged and empty."""
     try:
-        return _many(data) if data[:1] == b"[" else [_one(data)]  # type: ignore[no-any-return]  # made at run time
+        return _many(data) if data[:1] == b"[" else [_one(data)]
     except (msgspec.DecodeError, RecursionError):
         return [_carefully(frame) for frame in frames_of(data)]
 

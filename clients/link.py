@@ -166,7 +166,6 @@ class Link(asyncio.Protocol):
         if isinstance(fault, InvalidStatus):
             response = fault.response
             text = bytes(response.body or b"").decode(errors="replace").strip()
-            fault = InvalidStatus(response)
             said = f"HTTP {response.status_code} {text or response.reason_phrase}"
         else:
             said = str(fault)
@@ -264,7 +263,7 @@ def address(url: str) -> WebSocketURI:
     try:
         uri = parse_uri(url)
     except InvalidURI as fault:
-        raise Unreachable(f"{url!r} is no WebSocket address, like ws://127.0.0.1:7450/v1") from fault
+        raise ValueError(f"{url!r} is no WebSocket address, like ws://127.0.0.1:7450/v1") from fault
     if uri.path in ("", "/"):
         return parse_uri(url.rstrip("/") + PATH)
     return uri

@@ -62,6 +62,7 @@ CREATE TABLE mailboxes (
 
 CREATE UNIQUE INDEX mailboxes_session ON mailboxes (member_id, session) WHERE session IS NOT NULL;
 CREATE UNIQUE INDEX mailboxes_member ON mailboxes (member_id) WHERE session IS NULL;
+CREATE INDEX mailboxes_closed ON mailboxes (closed_at) WHERE closed_at IS NOT NULL;
 
 CREATE TABLE presences (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

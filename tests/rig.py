@@ -37,6 +37,9 @@ class VirtualClock:
     def monotonic(self) -> float:
         return self.time / 1000
 
+    def not_before(self, instant: int) -> None:
+        self.time = max(self.time, instant)
+
 
 class FixedChance:
     """Chance without chance: values count up, jitter is the longest."""
@@ -91,7 +94,7 @@ class RecordingLine:
         self.closed = self.closed or (1006, "aborted")
 
 
-class RefusedByBroker(Exception):
+class RefusedByBroker(Exception):  # noqa: N818 - an answer, not a fault
     """The broker's error answer."""
 
     def __init__(self, error: dict[str, Any]) -> None:
@@ -132,6 +135,7 @@ class Peer:
 
     def write(self, data: bytes) -> None:
         """Send these bytes as one WebSocket text message."""
+        self.conversation.alive()
         self.conversation.received(data, binary=False)
 
     def reply(self, id: int) -> dict[str, Any]:
@@ -177,7 +181,7 @@ class Rig:
 
     async def start(self) -> None:
         """Open the data directory, as the program does at its start."""
-        store, _ = await open_data(self.directory, self.settings, connector=self.connector)
+        store = await open_data(self.directory, self.settings, connector=self.connector)
         self.broker = Broker(store, self.settings, self.clock, chance=self.chance, pump=Idle())
         self.broker.begin(self.directory)
         self.tokens["owner"] = (self.directory / "owner.token").read_text().strip()

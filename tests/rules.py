@@ -40,7 +40,7 @@ AREAS: Final = {"directory": 0, "presence": 1, "mail": 2, "dispatch": 3, "delega
 
 # Who alone in the broker imports these. Time and chance have one place, or no test can hold them.
 OWNERS: Final = {
-    "aiosqlite": "broker/store/sqlite.py",
+    "aiosqlite": "broker/store/hop.py",
     "sqlite3": "broker/store/",
     "websockets": "broker/net/",
     "time": "broker/clock.py",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from broker.areas.directory import members, meshes, tokens
+from broker.areas import delegations, dispatch
+from broker.areas.directory import boxes, members, meshes, tokens
 from broker.areas.mail import (
     accept,
     again,
@@ -16,10 +17,32 @@ from broker.areas.mail import (
     settle,
     sweep,
 )
-from broker.areas.presence import arrive, groups, leave
+from broker.areas.presence import arrive, groups, leave, peers, update
 from broker.core.operations import Operations
 
 operations = Operations()
-for area in (meshes, members, tokens, arrive, leave, groups,
-    accept, again, clear, extend, giveback, handover, inspect, pull, purge, settle, sweep):
+for area in (
+    boxes,
+    meshes,
+    members,
+    tokens,
+    arrive,
+    leave,
+    groups,
+    peers,
+    update,
+    accept,
+    again,
+    clear,
+    extend,
+    giveback,
+    handover,
+    inspect,
+    pull,
+    purge,
+    settle,
+    sweep,
+    dispatch,
+    delegations,
+):
     operations.merge(area.operations)

@@ -53,7 +53,7 @@ class Rules(Protocol):
     def writable(self, presence: Presence) -> None:
         """The outbox has room again."""
 
-    def heard(self, presence: Presence) -> None:
+    def heard(self, presence: Presence, conversation: Conversation) -> None:
         """A first frame came after hello: the resume value before it is spent."""
 
 
@@ -68,6 +68,7 @@ class Conversation:
         "_heard",
         "_ids",
         "_in_flight",
+        "_lost",
         "_owed",
         "_paused",
         "_pinged",
@@ -96,7 +97,7 @@ class Conversation:
     ) -> None:
         self.line = line
         self.greeting = greeting
-        self.inbox: deque[tuple[Request | Bad, int]] = deque()
+        self.inbox: deque[Request | Bad] = deque()
         self.full = False
         """Whether the outbox is full: no mail is claimed for this connection until it is not."""
         self.queued = False
@@ -115,6 +116,7 @@ class Conversation:
         self._owed = 0
         self._paused = False
         self._closing = False
+        self._lost = False
         self._errors: deque[float] | None = None
         self._started = self._heard = seconds()
         self._pinged = self._started
@@ -139,22 +141,19 @@ class Conversation:
             return
         presence = self.presence
         if presence is not None and presence.previous is not None:
-            self._rules.heard(presence)
+            self._rules.heard(presence, self)
         ids, inbox = self._ids, self.inbox
-        weight = len(data) // len(frames) + 1
         if self._executor.waiting > self._executor.most_waiting:
             frames = [_refused(frame, OVERLOADED) for frame in frames]
-        for frame in frames:
-            id = frame.id
-            if id is not UNSET:
-                if id in ids:
-                    inbox.append((_refused(frame, IN_FLIGHT), weight))
-                    continue
-                ids.add(id)
-            inbox.append((frame, weight))
         count = len(frames)
+        new: set[Any] = {frame.id for frame in frames}
+        if len(new) == count and UNSET not in new and ids.isdisjoint(new):
+            ids |= new
+            inbox.extend(frames)
+        else:
+            self._admit_singly(frames)
         self._in_flight += count
-        self._bytes += weight * count
+        self._bytes += len(data)
         self._executor.waiting += count
         if self._in_flight > MOST_IN_FLIGHT or self._bytes > MOST_BYTES_IN_FLIGHT:
             self._paused = True
@@ -162,6 +161,17 @@ class Conversation:
         if not self.queued and inbox:
             self.queued = True
             self._executor.enqueue(self)
+
+    def _admit_singly(self, frames: list[Request | Bad]) -> None:
+        """Frames without an id, or with one that is in flight already."""
+        for frame in frames:
+            id = frame.id
+            if id is not UNSET:
+                if id in self._ids:
+                    self.inbox.append(_refused(frame, IN_FLIGHT))
+                    continue
+                self._ids.add(id)
+            self.inbox.append(frame)
 
     def alive(self) -> None:
         """Bytes came. When exactly is looked at only when the time is up."""
@@ -175,9 +185,10 @@ class Conversation:
             self._rules.writable(self.presence)
 
     def lost(self) -> None:
-        """The socket is gone."""
-        self._closing = True
-        self._rules.gone(self)
+        """The socket is gone. What was read from it is done first; nothing is claimed for it."""
+        self._closing = self._lost = self.full = True
+        if not self._in_flight:
+            self._rules.gone(self)
 
     # -- what goes out ---------------------------------------------------------------------------
 
@@ -192,17 +203,25 @@ class Conversation:
         """Push a delivery. A full outbox takes what was claimed already, and no more."""
         self.line.deliver(frame)
         self._owed += len(frame)
-        if self._owed > OWED_BYTES:
+        if self._owed > OWED_BYTES and not self._lost:
             self._owed = 0
             self.full = self.line.pending() >= self._settings.limits.outbox
 
-    def settled(self, request: Request | Bad, weight: int) -> None:
-        """The executor is done with a request: it is answered, or waits as a pull claim."""
-        self._in_flight -= 1
-        self._bytes -= weight
-        self._executor.waiting -= 1
-        if request.id is not UNSET and request.id != self.waits:
-            self._ids.discard(request.id)
+    def weight(self, count: int) -> int:
+        """The bytes of so many requests, as a share of all that are in flight."""
+        return self._bytes * count // self._in_flight
+
+    def settled(self, requests: list[Request | Bad]) -> None:
+        """The executor is done with these: they are answered, or one waits as a pull claim."""
+        count = len(requests)
+        self._bytes -= self.weight(count)
+        self._in_flight -= count
+        self._executor.waiting -= count
+        if self._lost and not self._in_flight:
+            self._rules.gone(self)
+        self._ids.difference_update([request.id for request in requests])
+        if self.waits is not None:
+            self._ids.add(self.waits)
         if self._paused and (
             self._in_flight <= MOST_IN_FLIGHT // 2 and self._bytes <= MOST_BYTES_IN_FLIGHT // 2
         ):
@@ -225,6 +244,15 @@ class Conversation:
     def closing(self) -> bool:
         """Whether this connection has ended for the peer or for us."""
         return self._closing
+
+    @property
+    def in_flight(self) -> int:
+        """How many frames were read and are not done yet."""
+        return self._in_flight
+
+    def silence(self) -> float:
+        """Seconds since anything came."""
+        return self._seconds() - self._heard
 
     def _blame(self) -> None:
         now = self._seconds()

@@ -7,18 +7,28 @@ areas, and each change says how to take it back. Big things (messages, deliverie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from broker.core.queue import Queue
+from broker.core.deadlines import Deadlines
+from broker.core.holders import TAKES_FROM, Claim, Mailbox, Presence, Waiter
+from broker.wire.fields import Access, Role
 
-if TYPE_CHECKING:
-    from broker.core.conversation import Conversation
+__all__ = [
+    "DEFAULT_MESH",
+    "SYSTEM",
+    "TAKES_FROM",
+    "Claim",
+    "House",
+    "Mailbox",
+    "Member",
+    "Mesh",
+    "Presence",
+    "Token",
+    "Waiter",
+]
 
 DEFAULT_MESH: Final = "default"
 SYSTEM: Final = "postroom"
-
-TAKES_FROM: Final = {"idle": 0, "working": 50, "dnd": 100}
-"""The lowest priority that each status takes."""
 
 
 class Mesh:
@@ -52,12 +62,14 @@ class Member:
         "box",
         "created_at",
         "id",
+        "labels",
         "mesh",
         "name",
         "note",
         "presences",
         "removed",
         "sessions",
+        "takers",
     )
 
     box: Mailbox
@@ -67,7 +79,7 @@ class Member:
         id: int,
         mesh: Mesh,
         name: str,
-        access: str,
+        access: Access,
         agent_types: frozenset[str],
         note: str | None,
         created_at: int,
@@ -83,6 +95,10 @@ class Member:
         self.sessions: dict[str, Mailbox] = {}
         """Open session mailboxes by label."""
         self.presences: dict[int, Presence] = {}
+        self.labels: dict[str, Presence] = {}
+        """Presences by their session label, of whatever role."""
+        self.takers: dict[Role, dict[Presence, None]] = {}
+        """By role who is online and takes pushes."""
         self.allowance = -1.0
         self.allowed_at = 0
 
@@ -90,161 +106,6 @@ class Member:
     def steers(self) -> bool:
         """Whether this is an owner or an admin of the mesh."""
         return self.access != "member"
-
-
-class Mailbox:
-    """A durable queue with an address. What waits in it is counted here and stored on disk."""
-
-    __slots__ = (
-        "address",
-        "chosen",
-        "closed",
-        "drainers",
-        "ended_through",
-        "groups",
-        "id",
-        "member",
-        "queue",
-        "session",
-        "stretch",
-        "unfinished",
-        "vacant_at",
-        "waiters",
-    )
-
-    def __init__(self, id: int, member: Member, session: str | None, *, chosen: bool) -> None:
-        self.id = id
-        self.member = member
-        self.session = session
-        self.address = member.name if session is None else f"{member.name}/{session}"
-        self.chosen = chosen
-        """Whether a client chose the label: such a mailbox outlives its presence."""
-        self.closed = False
-        self.vacant_at: int | None = None
-        self.ended_through = 0
-        """What stood in it up to here has ended; the rows follow in chunks."""
-        self.unfinished = 0
-        self.queue = Queue()
-        self.stretch = -1
-        """The last stretch of the counter that is recorded as holding deliveries of this box."""
-        self.drainers: tuple[Presence, ...] = ()
-        """Who may be handed what comes: online, taking pushes, of the first role that is there."""
-        self.waiters: tuple[Waiter, ...] = ()
-        self.groups: dict[str, str | None] = {}
-
-
-class Presence:
-    """One live connection lease of a member."""
-
-    __slots__ = (
-        "box",
-        "capacity",
-        "client_name",
-        "client_version",
-        "connected_at",
-        "conversation",
-        "drains",
-        "held",
-        "host",
-        "id",
-        "last_seen_at",
-        "leaves_at",
-        "member",
-        "name",
-        "observe",
-        "previous",
-        "resume",
-        "role",
-        "session",
-        "status",
-        "summary",
-        "takes_from",
-        "token",
-        "watches",
-    )
-
-    def __init__(self, id: int, member: Member, box: Mailbox, role: str, token: str) -> None:
-        self.id = id
-        self.name = f"p{id}"
-        self.member = member
-        self.box = box
-        self.role = role
-        self.token = token
-        self.session: str | None = None
-        self.observe = False
-        self.status = "idle"
-        self.takes_from = 0
-        self.summary: str | None = None
-        self.capacity = 0
-        self.host: str | None = None
-        self.client_name: str | None = None
-        self.client_version: str | None = None
-        self.resume = b""
-        self.previous: bytes | None = None
-        self.connected_at = 0
-        self.last_seen_at = 0
-        self.leaves_at = 0
-        self.conversation: Conversation | None = None
-        """The open connection; None while the presence is away."""
-        self.held: dict[str, Claim] = {}
-        self.drains: tuple[Mailbox, ...] = ()
-        self.watches: frozenset[str] | None = None
-        """The roles that this presence watches; None when it watches nobody."""
-
-    @property
-    def mesh(self) -> Mesh:
-        return self.member.mesh
-
-    @property
-    def transport(self) -> str:
-        """Whether the connection is there, as peers see it."""
-        return "away" if self.conversation is None else "online"
-
-
-class Claim:
-    """A delivery in somebody's hands: phase one is done, phase two is open."""
-
-    __slots__ = (
-        "box",
-        "delivery",
-        "expires_at",
-        "id",
-        "long",
-        "member",
-        "message",
-        "number",
-        "plain",
-        "presence",
-        "restored",
-        "seq",
-    )
-
-    def __init__(
-        self,
-        seq: int,
-        number: int,
-        box: Mailbox,
-        presence: Presence | None,
-        message: int,
-        expires_at: int,
-        plain: bool,
-    ) -> None:
-        self.seq = seq
-        self.delivery = f"d{seq}"
-        self.number = number
-        self.id = f"c{number}"
-        self.box = box
-        self.presence = presence
-        """Who holds it; None once that presence has left and the lease runs on."""
-        self.member = box.member
-        self.message = message
-        self.expires_at = expires_at
-        self.plain = plain
-        """Whether nobody but the two wants to know how it ends."""
-        self.restored = False
-        """Whether it came through a restart: its end then counts no failure."""
-        self.long = False
-        """Whether its lease differs from the usual one, and stands in the heap of those."""
 
 
 class Token:
@@ -257,7 +118,7 @@ class Token:
         id: str,
         member: Member,
         secret: bytes,
-        roles: frozenset[str] | None,
+        roles: frozenset[Role] | None,
         expires_at: int | None,
         parent: str | None,
     ) -> None:
@@ -270,32 +131,11 @@ class Token:
         self.parent = parent
 
 
-class Waiter:
-    """A pull claim that waits for mail."""
-
-    __slots__ = ("boxes", "caller", "lease_ms", "most", "request_id", "until")
-
-    def __init__(
-        self,
-        caller: Presence,
-        request_id: int | str,
-        boxes: tuple[Mailbox, ...],
-        most: int,
-        lease_ms: int,
-        until: int,
-    ) -> None:
-        self.caller = caller
-        self.request_id = request_id
-        self.boxes = boxes
-        self.most = most
-        self.lease_ms = lease_ms
-        self.until = until
-
-
 class House:
     """Everything that is remembered, and the counter that numbers what passes."""
 
     __slots__ = (
+        "absence_ends",
         "boxes",
         "claims",
         "incarnation",
@@ -308,7 +148,11 @@ class House:
         "purge_at",
         "purged_to",
         "started_at",
+        "token_ends",
         "tokens",
+        "unused_at",
+        "unused_to",
+        "vacancy_ends",
         "waiters",
     )
 
@@ -323,9 +167,17 @@ class House:
         """A heap of (end, seq, claim number) for claims with another lease than the usual."""
         self.waiters: dict[int, Waiter] = {}
         """Pull claims that wait, by presence."""
+        self.token_ends: Deadlines[str] = Deadlines()
+        self.vacancy_ends: Deadlines[int] = Deadlines()
+        """When session mailboxes without a presence are closed."""
+        self.absence_ends: Deadlines[int] = Deadlines()
+        """When presences whose connection is lost have left."""
         self.next_number = 1
         self.number_mark = 1
         """Numbers under this are reserved on disk."""
+        self.unused_at = 0
+        self.unused_to = 0
+        """How far the walk along closed mailboxes has come, and when it goes on."""
         self.purge_at = 0
         self.purged_to = 0
         """How far the walk that removes old finished mail has come, and when it goes on."""

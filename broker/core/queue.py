@@ -9,6 +9,8 @@ from __future__ import annotations
 from bisect import bisect
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
+
 if TYPE_CHECKING:
     from broker.core.house import Mailbox
 
@@ -17,73 +19,39 @@ KEPT_BODY: Final = 16 * 1_024
 """Bodies over this are read again when their turn comes: a window holds a megabyte at most."""
 
 
-class Letter:
+class Letter(Struct, eq=False, gc=False):
     """A message: what all its deliveries share."""
 
-    __slots__ = (
-        "body",
-        "id",
-        "kind",
-        "max_attempts",
-        "meta",
-        "plain",
-        "priority",
-        "reply_to",
-        "sender",
-        "sent_at",
-        "target",
-    )
-
-    def __init__(
-        self,
-        id: int,
-        sender: str,
-        target: str,
-        kind: str,
-        priority: int,
-        body: bytes | None,
-        meta: bytes | None,
-        reply_to: int | None,
-        sent_at: int,
-        max_attempts: int,
-        plain: bool,
-    ) -> None:
-        self.id = id
-        self.sender = sender
-        self.target = target
-        self.kind = kind
-        self.priority = priority
-        self.body = body
-        """None when it is too big to be kept: it is read when it is handed over."""
-        self.meta = meta
-        self.reply_to = reply_to
-        self.sent_at = sent_at
-        self.max_attempts = max_attempts
-        self.plain = plain
+    # A Struct, like Parcel and Claim, because it is made without a Python call: one is born with
+    # every message.
+    id: int
+    sender: str
+    target: str
+    kind: str
+    priority: int
+    body: bytes | None
+    """None when it is too big to be kept, or not read yet: it is read when it is handed over."""
+    meta: bytes | None
+    reply_to: int | None
+    sent_at: int
+    max_attempts: int
+    plain: bool
+    """Whether nobody but the two wants to know how its deliveries end."""
+    wire: bytes | None = None
+    """What all its deliveries are told alike, once it was needed."""
 
 
-class Parcel:
+class Parcel(Struct, eq=False):
     """A delivery that is ready to be handed over."""
 
-    __slots__ = ("box", "claims", "expires_at", "failures", "letter", "seq", "target")
-
-    def __init__(
-        self,
-        seq: int,
-        box: Mailbox,
-        letter: Letter,
-        expires_at: int,
-        target: str | None = None,
-        failures: int = 0,
-        claims: int = 0,
-    ) -> None:
-        self.seq = seq
-        self.box = box
-        self.letter = letter
-        self.expires_at = expires_at
-        self.target = target
-        self.failures = failures
-        self.claims = claims
+    seq: int
+    box: Mailbox
+    letter: Letter
+    expires_at: int
+    target: str | None = None
+    """The target that reached this mailbox, where it is not all of the message's."""
+    failures: int = 0
+    claims: int = 0
 
 
 class Queue:

@@ -91,7 +91,7 @@ class Turn:
         """Whose request this is; None for what the broker does by itself."""
         self.request_id: int | str | UnsetType = UNSET
         self.wake = FAR
-        self._journal: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
+        self._journal: list[tuple[Any, ...]] = []
         self.control: list[tuple[Conversation, Any]] = []
         self.pushes: list[tuple[Conversation, Any]] = []
         self.closing: list[tuple[Conversation, int, str]] = []
@@ -116,27 +116,27 @@ class Turn:
         self.stirred.clear()
         self.again = []
 
-    def undo(self, function: Callable[..., object], *values: Any) -> None:
-        """Write down how the change of memory that is made now can be taken back."""
-        self._journal.append((function, values))
+    def undo(self, *entry: Any) -> None:
+        """Write down the call (function, then values) that takes back the change made now."""
+        self._journal.append(entry)
 
     def put(self, thing: object, name: str, value: Any) -> None:
         """Set an attribute of a remembered thing."""
-        self._journal.append((setattr, (thing, name, getattr(thing, name))))
+        self._journal.append((setattr, thing, name, getattr(thing, name)))
         setattr(thing, name, value)
 
     def enter(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Put an entry into a remembered table."""
         if key in table:
-            self._journal.append((table.__setitem__, (key, table[key])))
+            self._journal.append((table.__setitem__, key, table[key]))
         else:
-            self._journal.append((table.__delitem__, (key,)))
+            self._journal.append((table.__delitem__, key))
         table[key] = value
 
     def strike(self, table: dict[Any, Any], key: Any) -> None:
         """Take an entry out of a remembered table, if it is there."""
         if key in table:
-            self._journal.append((table.__setitem__, (key, table.pop(key))))
+            self._journal.append((table.__setitem__, key, table.pop(key)))
 
     def mark(self) -> tuple[int, int, int, int, int]:
         """Where this request begins."""
@@ -152,7 +152,7 @@ class Turn:
         """Take back all that has happened to memory, and all effects, since the mark."""
         journal, control, pushes, closing, again = mark
         while len(self._journal) > journal:
-            function, values = self._journal.pop()
+            function, *values = self._journal.pop()
             function(*values)
         del self.control[control:]
         del self.pushes[pushes:]
@@ -167,12 +167,14 @@ class Turn:
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
-        """For a hot handler's rare branch that may refuse after it has written."""
+        """All of what follows, or, if it is refused, nothing: on disk, in memory, on the wire."""
+        mark = self.mark()
         self.writer.savepoint()
         try:
             yield
         except Refused:
             self.writer.back()
+            self.back(mark)
             raise
         self.writer.release()
 

@@ -207,9 +207,10 @@ class PeerLeft(Event, tag="peer.left"):
 
 
 class PeerChanged(Event, tag="peer.changed"):
-    """Something about a presence is different."""
+    """Something about a presence is different, or it stands in the place of the one `replaced`."""
 
     peer: Peer
+    replaced: str | UnsetType = UNSET
 
 
 class PeerSynced(Event, tag="peer.synced"):

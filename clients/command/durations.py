@@ -30,6 +30,6 @@ def written(ms: int) -> str:
         count, rest = divmod(rest, UNITS[unit])
         if count:
             parts.append(f"{count}{unit}")
-        if parts and (not rest or len(parts) == 2):  # noqa: PLR2004 - the two largest
+        if parts and (not rest or len(parts) == 2):
             break
     return "".join(parts)

@@ -7,8 +7,11 @@ SELECT id, ended_through FROM mailboxes WHERE member_id = ? AND session = ?
 -- name: reopen
 UPDATE mailboxes SET closed_at = NULL, vacant_at = NULL, chosen = ?, opened_at = ? WHERE id = ?
 
+-- name: choose
+UPDATE mailboxes SET chosen = 1 WHERE id = ?
+
 -- name: occupy
-UPDATE mailboxes SET vacant_at = NULL, chosen = max(chosen, ?) WHERE id = ?
+UPDATE mailboxes SET vacant_at = NULL WHERE id = ?
 
 -- name: vacate
 UPDATE mailboxes SET vacant_at = ? WHERE id = ?
@@ -17,8 +20,11 @@ UPDATE mailboxes SET vacant_at = ? WHERE id = ?
 UPDATE mailboxes SET closed_at = ?, vacant_at = NULL, ended_through = ?, ended_reason = ?
 WHERE id = ?
 
--- name: leave_groups
-DELETE FROM memberships WHERE mailbox_id = ?
+-- name: closed_before
+SELECT id FROM mailboxes WHERE closed_at <= ? AND id > ? ORDER BY id LIMIT ?
+
+-- name: forget
+DELETE FROM mailboxes WHERE id = ? AND closed_at IS NOT NULL
 
 -- name: owner
 SELECT member_id FROM mailboxes WHERE id = ?

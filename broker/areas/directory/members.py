@@ -6,14 +6,17 @@ new member that knows nothing of the old.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from msgspec import UNSET
 
 from broker.areas.directory import boxes
 from broker.areas.directory.access import FORBIDDEN, steering
-from broker.areas.directory.tokens import end, issue
+from broker.areas.directory.tokens import end_all, issue
 from broker.core.house import SYSTEM, Member, Mesh, Presence
 from broker.core.operations import Operations
+from broker.core.pages import page, position
 from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.wire.directory import (
@@ -26,6 +29,7 @@ from broker.wire.directory import (
 )
 from broker.wire.directory import Member as ShownMember
 from broker.wire.errors import Refused
+from broker.wire.fields import Access
 from broker.wire.frames import Answer
 
 sql = Queries(__file__)
@@ -36,18 +40,20 @@ sql.close()
 
 operations = Operations()
 
+MOST_TYPES_BYTES: Final = 24 * 1_024
+"""Of a member's agent types together: a list must be able to show every member in one frame."""
+
 
 def make(
     turn: Turn,
     mesh: Mesh,
     name: str,
-    access: str,
+    access: Access,
     agent_types: frozenset[str] = frozenset(),
     note: str | None = None,
 ) -> Member:
     """A new member with its mailbox."""
-    types = msgspec.json.encode(sorted(agent_types)).decode()
-    id = turn.insert(INSERT, (mesh.id, name, access, types, note, turn.now))
+    id = turn.insert(INSERT, (mesh.id, name, access, _stored(agent_types), note, turn.now))
     member = Member(id, mesh, name, access, agent_types, note, turn.now)
     member.box = boxes.open_member_box(turn, member)
     turn.enter(mesh.members, name, member)
@@ -81,8 +87,7 @@ def update_member(turn: Turn, caller: Presence, request: UpdateMember) -> Answer
     if request.agent_types is not UNSET:
         types = frozenset(request.agent_types)
     note = member.note if request.note is UNSET else request.note
-    stored = msgspec.json.encode(sorted(types)).decode()
-    turn.run(UPDATE, (access, stored, note, member.id))
+    turn.run(UPDATE, (access, _stored(types), note, member.id))
     turn.put(member, "access", access)
     turn.put(member, "agent_types", types)
     turn.put(member, "note", note)
@@ -93,22 +98,15 @@ def update_member(turn: Turn, caller: Presence, request: UpdateMember) -> Answer
 def list_members(turn: Turn, caller: Presence, request: ListMembers) -> Members:
     """List the members of the mesh."""
     members = steering(caller).mesh.members
-    names = sorted(name for name in members if name > (request.after or ""))
-    page = [members[name] for name in names[: request.limit]]
-    return Members(
-        members=[
-            ShownMember(
-                member=one.name,
-                access=one.access,
-                agent_types=sorted(one.agent_types),
-                note=one.note,
-                created_at=one.created_at,
-                present=any(not presence.observe for presence in one.presences.values()),
-            )
-            for one in page
-        ],
-        next=page[-1].name if len(names) > len(page) else None,
+    after = position("member", request.after)
+    names = sorted(name for name in members if name > after)
+    shown, more = page(
+        "member",
+        ((name, _shown(members[name])) for name in names),
+        request.limit,
+        turn.settings.limits.frame,
     )
+    return Members(members=shown, next=more)
 
 
 @operations.handle(RemoveMember)
@@ -117,15 +115,31 @@ def remove_member(turn: Turn, caller: Presence, request: RemoveMember) -> Answer
     member = _member(caller, request.member)
     _may_unmake(caller, member)
     turn.put(member, "removed", True)
-    for token in [one for one in turn.house.tokens.values() if one.member is member]:
-        if token.id in turn.house.tokens:
-            end(turn, token, FORBIDDEN, "member removed")
+    end_all(turn, member, FORBIDDEN, "member removed")
     for box in (*member.sessions.values(), member.box):
         boxes.close(turn, box, "member_removed")
     turn.run(REMOVE, (turn.now, member.id))
     turn.strike(member.mesh.members, member.name)
     turn.tell("member.removed", member)
     return Answer()
+
+
+def _shown(member: Member) -> ShownMember:
+    return ShownMember(
+        member=member.name,
+        access=member.access,
+        agent_types=sorted(member.agent_types),
+        note=member.note,
+        created_at=member.created_at,
+        present=any(not presence.observe for presence in member.presences.values()),
+    )
+
+
+def _stored(agent_types: frozenset[str]) -> str:
+    stored = msgspec.json.encode(sorted(agent_types))
+    if len(stored) > MOST_TYPES_BYTES:
+        raise Refused("too_large", f"agent_types: over {MOST_TYPES_BYTES} bytes together")
+    return stored.decode()
 
 
 def _member(caller: Presence, name: str) -> Member:

@@ -11,6 +11,7 @@ from broker.areas.directory.members import make
 from broker.areas.directory.tokens import issue
 from broker.core.house import DEFAULT_MESH, Mesh, Presence
 from broker.core.operations import Operations
+from broker.core.pages import page, position
 from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.wire.directory import CreateMesh, ListMeshes, MeshCreated, Meshes
@@ -49,15 +50,19 @@ def list_meshes(turn: Turn, caller: Presence, request: ListMeshes) -> Meshes:
     """List all meshes."""
     _may(caller)
     meshes = turn.house.meshes
-    names = sorted(name for name in meshes if name > (request.after or ""))
-    page = [meshes[name] for name in names[: request.limit]]
-    return Meshes(
-        meshes=[
-            ShownMesh(mesh=one.name, created_at=one.created_at, members=len(one.members))
-            for one in page
-        ],
-        next=page[-1].name if len(names) > len(page) else None,
+    after = position("mesh", request.after)
+    names = sorted(name for name in meshes if name > after)
+    shown, more = page(
+        "mesh",
+        ((name, _shown(meshes[name])) for name in names),
+        request.limit,
+        turn.settings.limits.frame,
     )
+    return Meshes(meshes=shown, next=more)
+
+
+def _shown(mesh: Mesh) -> ShownMesh:
+    return ShownMesh(mesh=mesh.name, created_at=mesh.created_at, members=len(mesh.members))
 
 
 def _may(caller: Presence) -> None:

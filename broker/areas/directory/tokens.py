@@ -17,7 +17,8 @@ from broker.areas.directory.access import FORBIDDEN, UNAUTHORIZED, steering
 from broker.clock import digest
 from broker.core.house import Member, Presence, Token
 from broker.core.operations import Looking, Operations
-from broker.core.turn import FAR, Turn
+from broker.core.pages import page, position
+from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.store.sqlite import Look
 from broker.wire.directory import CreateToken, ListTokens, RevokeToken, TokenCreated, Tokens
@@ -29,6 +30,7 @@ from broker.wire.frames import Answer
 sql = Queries(__file__)
 INSERT = sql.take("insert")
 DELETE = sql.take("delete")
+USED = sql.take("used")
 LIST = sql.take("list")
 sql.close()
 
@@ -40,7 +42,7 @@ ROLES: Final = tuple(get_args(Role))
 def issue(
     turn: Turn,
     member: Member,
-    roles: frozenset[str] | None = None,
+    roles: frozenset[Role] | None = None,
     expires_at: int | None = None,
     parent: str | None = None,
 ) -> tuple[str, str]:
@@ -54,24 +56,22 @@ def issue(
     token = Token(id, member, digest(secret), roles, expires_at, parent)
     turn.enter(turn.house.tokens, id, token)
     if expires_at is not None:
-        turn.wake_at(expires_at)
+        turn.house.token_ends.remind(turn, expires_at, id)
     return id, f"prm_{id}_{secret}"
+
+
+def used(turn: Turn, token: Token) -> None:
+    """Somebody has come with this token."""
+    turn.run(USED, (turn.now, token.id))
 
 
 @operations.handle(CreateToken)
 def create_token(turn: Turn, caller: Presence, request: CreateToken) -> TokenCreated:
     """Make a token for oneself, or as an admin for another member."""
-    name = request.member or caller.member.name
-    roles = None if request.roles is None else frozenset(request.roles)
+    roles = None if request.roles is None else frozenset[Role](request.roles)
     expires_at = None if request.ttl_ms is None else turn.now + request.ttl_ms
-    parent: str | None = None
-    if name != caller.member.name:
-        member = steering(caller).mesh.members.get(name)
-        if member is None:
-            raise Refused("not_found", f"member: no member {name!r} in this mesh")
-        if member.access == "owner" and caller.member.access != "owner":
-            raise Refused("forbidden", "member: admins make no tokens for owners")
-    else:
+    parent = None
+    if request.member is None or request.member == caller.member.name:
         member = caller.member
         own = turn.house.tokens[caller.token]
         parent = own.id
@@ -81,69 +81,106 @@ def create_token(turn: Turn, caller: Presence, request: CreateToken) -> TokenCre
                 raise Refused("forbidden", "roles: more than this token's own roles")
         if own.expires_at is not None:
             expires_at = min(expires_at or own.expires_at, own.expires_at)
+    else:
+        member = _other(caller, request.member)
     id, token = issue(turn, member, roles, expires_at, parent)
     return TokenCreated(token=token, token_id=id, expires_at=expires_at)
+
+
+def _other(caller: Presence, name: str) -> Member:
+    """A member for whom the caller may make a token that depends on no other."""
+    member = steering(caller).mesh.members.get(name)
+    if member is None:
+        raise Refused("not_found", f"member: no member {name!r} in this mesh")
+    if member.access == "owner" and caller.member.access != "owner":
+        raise Refused("forbidden", "member: admins make no tokens for owners")
+    return member
 
 
 @operations.handle(ListTokens, reads=True)
 def list_tokens(turn: Turn, caller: Presence, request: ListTokens) -> Looking:
     """List tokens, without their secrets: all of the mesh for admins, else one's own."""
     only = None if caller.member.steers else caller.member.id
-    values = (caller.mesh.id, request.after or "", only, only, request.limit + 1)
+    after = position("token", request.after)
+    limit, frame = request.limit, turn.settings.limits.frame
+    values = (caller.mesh.id, after, only, only, limit + 1)
 
     def look(look: Look) -> Tokens:
         rows = look.all(LIST, values)
-        tokens = [
-            ShownToken(
-                token_id=row[0],
-                member=row[1],
-                roles=list(ROLES) if row[2] is None else msgspec.json.decode(row[2]),
-                created_at=row[3],
-                expires_at=row[4],
-                last_used_at=row[5],
-                parent=row[6],
-            )
-            for row in rows[: request.limit]
-        ]
-        more = len(rows) > request.limit
-        return Tokens(tokens=tokens, next=tokens[-1].token_id if more else None)
+        tokens, more = page("token", ((row[0], _shown(*row)) for row in rows), limit, frame)
+        return Tokens(tokens=tokens, next=more)
 
     return Looking(look)
+
+
+def _shown(
+    id: str,
+    member: str,
+    roles: str | None,
+    created_at: int,
+    expires_at: int | None,
+    last_used_at: int | None,
+    parent: str | None,
+) -> ShownToken:
+    return ShownToken(
+        token_id=id,
+        member=member,
+        roles=list(ROLES) if roles is None else msgspec.json.decode(roles),
+        created_at=created_at,
+        expires_at=expires_at,
+        last_used_at=last_used_at,
+        parent=parent,
+    )
 
 
 @operations.handle(RevokeToken)
 def revoke_token(turn: Turn, caller: Presence, request: RevokeToken) -> Answer:
     """End a token, those made from it, and their connections."""
     token = turn.house.tokens.get(request.token_id)
-    if token is None or token.member.mesh is not caller.mesh:
+    if token is None or not _sees(caller, token):
         raise Refused("not_found", f"token_id: no token {request.token_id!r}")
-    if token.member is not caller.member:
-        if not caller.member.steers:
-            raise Refused("not_found", f"token_id: no token {request.token_id!r}")
-        if token.member.access == "owner" and caller.member.access != "owner":
-            raise Refused("forbidden", "token_id: admins end no tokens of owners")
+    owners = token.member.access == "owner" and caller.member.access != "owner"
+    if owners and token.member is not caller.member:
+        raise Refused("forbidden", "token_id: admins end no tokens of owners")
     end(turn, token, FORBIDDEN, "token revoked")
     return Answer()
 
 
+def _sees(caller: Presence, token: Token) -> bool:
+    if token.member.mesh is not caller.mesh:
+        return False
+    return token.member is caller.member or caller.member.steers
+
+
 def end(turn: Turn, token: Token, code: int, reason: str) -> None:
     """End a token and all that came from it, with their presences."""
-    for child in [one for one in turn.house.tokens.values() if one.parent == token.id]:
-        end(turn, child, code, reason)
-    turn.run(DELETE, (token.id,))
-    turn.strike(turn.house.tokens, token.id)
-    turn.tell("token.ended", token, code, reason)
+    _end(turn, token.member, [token], code, reason)
+
+
+def end_all(turn: Turn, member: Member, code: int, reason: str) -> None:
+    """End all tokens of a member, with its presences."""
+    tokens = turn.house.tokens
+    first = [one for one in tokens.values() if one.member is member and one.parent is None]
+    _end(turn, member, first, code, reason)
+
+
+def _end(turn: Turn, member: Member, ending: list[Token], code: int, reason: str) -> None:
+    children: dict[str, list[Token]] = {}
+    for one in turn.house.tokens.values():
+        if one.member is member and one.parent is not None:
+            children.setdefault(one.parent, []).append(one)
+    for parent in ending:  # grows while it is walked: a chain may be longer than a stack is deep
+        ending += children.get(parent.id, ())
+    for one in reversed(ending):
+        turn.run(DELETE, (one.id,))
+        turn.strike(turn.house.tokens, one.id)
+        turn.tell("token.ended", one, code, reason)
 
 
 @operations.sweep
 def end_tokens(turn: Turn) -> None:
     """Tokens end with their time."""
-    next_end = FAR
-    for token in tuple(turn.house.tokens.values()):
-        if token.expires_at is None:
-            continue
-        if token.expires_at > turn.now:
-            next_end = min(next_end, token.expires_at)
-        elif token.id in turn.house.tokens:
+    for id in turn.house.token_ends.due(turn):
+        token = turn.house.tokens.get(id)
+        if token is not None and token.expires_at is not None and token.expires_at <= turn.now:
             end(turn, token, UNAUTHORIZED, "token ended")
-    turn.wake_at(next_end)

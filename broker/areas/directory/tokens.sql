@@ -5,6 +5,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 -- name: delete
 DELETE FROM tokens WHERE id = ?
 
+-- name: used
+UPDATE tokens SET last_used_at = ? WHERE id = ?
+
 -- name: list
 SELECT t.id, m.name, t.roles, t.created_at, t.expires_at, t.last_used_at, t.parent
 FROM tokens AS t JOIN members AS m ON m.id = t.member_id

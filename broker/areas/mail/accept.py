@@ -150,7 +150,7 @@ def _meta(raw: msgspec.Raw) -> bytes | None:
 
 
 def _check_depth(reached: Reached, most: int) -> None:
-    for box, (_, direct) in reached.items():
+    for box, _, direct in reached:
         if direct and box.unfinished >= most:
             raise Refused(
                 "mailbox_full",

@@ -5,7 +5,8 @@ Owns: that second push. Nothing is counted, nothing is written.
 
 from __future__ import annotations
 
-from broker.areas.mail.handover import letter_of, push
+from broker.areas.mail.handover import letter_of
+from broker.areas.mail.told import push
 from broker.core.house import Presence
 from broker.core.operations import Operations
 from broker.core.turn import Turn

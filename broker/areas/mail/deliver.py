@@ -32,7 +32,7 @@ def deliver(
     """One delivery in each mailbox: in its drainer's hands at once, or in the queue."""
     seq = letter.id + 1
     copies: list[Copy] = []
-    for box, (target, direct) in reached.items():
+    for box, target, direct in reached:
         if seq >> STRETCH_BITS != box.stretch:
             turn.put(box, "stretch", seq >> STRETCH_BITS)
             turn.later(RECORD_STRETCH, (box.id, box.stretch))

@@ -7,11 +7,10 @@ after each request the stirred ones are matched here. Never claims for a connect
 from __future__ import annotations
 
 from heapq import heappush
-from typing import Final, TypeVar
-
-from msgspec import Raw
+from typing import Final
 
 from broker.areas.mail.numbers import claim_number
+from broker.areas.mail.told import push
 from broker.core.house import Claim, House, Mailbox, Presence
 from broker.core.operations import Operations
 from broker.core.queue import KEPT_BODY, WINDOW, Letter, Parcel
@@ -19,8 +18,6 @@ from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.store.sqlite import Row
 from broker.wire.errors import Refused
-from broker.wire.fields import NULL
-from broker.wire.mail import Deliver, Delivery
 
 sql = Queries(__file__)
 INSERT_CLAIMED = sql.take("insert_claimed")
@@ -31,7 +28,6 @@ sql.close()
 
 operations = Operations()
 
-T = TypeVar("T", bound=Delivery)
 
 SHORTEST_LEASE_MS: Final = 1_000
 CRITICAL: Final = 100
@@ -63,14 +59,11 @@ def best(drainers: tuple[Presence, ...], priority: int) -> Presence | None:
 
 def ready_drainer(box: Mailbox, priority: int) -> Presence | None:
     """Who takes a new delivery at once: somebody with room, before whom nothing else stands."""
-    if not box.drainers:
-        return None
-    presence = best(box.drainers, priority)
-    if presence is None:
-        return None
-    for drained in presence.drains:
-        if drained.queue.ready and drained.queue.ahead(priority if drained is box else 0):
-            return None
+    presence = best(box.drainers, priority) if box.drainers else None
+    if presence is not None:
+        for drained in presence.drains:
+            if drained.queue.ready and drained.queue.ahead(priority if drained is box else 0):
+                return None
     return presence
 
 
@@ -87,8 +80,7 @@ def born_claimed(
     written: str | None,
 ) -> None:
     """Store a new delivery as claimed already, and push it from memory."""
-    claim = hold(turn, seq, seq, letter, box, presence, turn.settings.mail.lease_ms)
-    turn.put(box, "unfinished", box.unfinished + 1)
+    claim = hold(turn, seq, seq, letter, box, presence, turn.settings.mail.lease_ms, born=1)
     turn.later(
         INSERT_CLAIMED,
         (
@@ -133,14 +125,27 @@ def hold(
     box: Mailbox,
     presence: Presence,
     lease_ms: int,
+    born: int = 0,
 ) -> Claim:
     """Remember who holds a delivery, and until when."""
     expires_at = turn.now + lease_ms
-    claim = Claim(seq, number, box, presence, letter.id, expires_at, letter.plain)
+    delivery = f"d{seq}"
+    claim = Claim(
+        seq,
+        delivery,
+        number,
+        f"c{number}",
+        box,
+        presence,
+        box.member,
+        letter.id,
+        expires_at,
+        letter.plain,
+    )
     house = turn.house
-    turn.undo(unhold, house, claim)
-    house.claims[claim.delivery] = claim
-    presence.held[claim.delivery] = claim
+    turn.undo(unhold, house, claim, born)
+    box.unfinished += born
+    house.claims[delivery] = presence.held[delivery] = claim
     if lease_ms != turn.settings.mail.lease_ms:
         claim.long = True
         heappush(house.leases, (expires_at, seq, number))
@@ -161,62 +166,12 @@ def check_lease(turn: Turn, lease_ms: int | None) -> int:
     return lease_ms
 
 
-def unhold(house: House, claim: Claim) -> None:
-    """Forget that a delivery is held."""
+def unhold(house: House, claim: Claim, done: int = 0) -> None:
+    """Forget that a delivery is held; with `done` it is no unfinished one any more."""
+    claim.box.unfinished -= done
     del house.claims[claim.delivery]
     if claim.presence is not None:
         del claim.presence.held[claim.delivery]
-
-
-def push(
-    turn: Turn,
-    claim: Claim,
-    letter: Letter,
-    written: str | None,
-    presence: Presence,
-    failures: int,
-    claims: int,
-) -> None:
-    """Tell the presence, after the commit."""
-    assert presence.conversation is not None
-    preempt = len(presence.held) > presence.capacity
-    frame = told(Deliver, turn, claim, letter, written, failures, claims, preempt)
-    turn.pushes.append((presence.conversation, frame))
-
-
-def told(
-    kind: type[T],
-    turn: Turn,
-    claim: Claim,
-    letter: Letter,
-    written: str | None,
-    failures: int,
-    claims: int,
-    preempt: bool,
-) -> T:
-    """A delivery as its holder is told of it."""
-    assert letter.body is not None
-    return kind(
-        delivery=claim.delivery,
-        claim=claim.id,
-        message=f"m{letter.id}",
-        seq=claim.seq,
-        from_=letter.sender,
-        to=letter.target if written is None else written,
-        mailbox=claim.box.address,
-        kind=letter.kind,
-        priority=letter.priority,
-        body=Raw(letter.body),
-        meta=NULL if letter.meta is None else Raw(letter.meta),
-        reply_to=None if letter.reply_to is None else f"m{letter.reply_to}",
-        sent_at=letter.sent_at,
-        attempt=failures + 1,
-        claims=claims,
-        max_attempts=letter.max_attempts,
-        lease_ms=claim.expires_at - turn.now,
-        claim_expires_at=claim.expires_at,
-        preempt=preempt,
-    )
 
 
 # -- the match ---------------------------------------------------------------------------------

@@ -59,5 +59,5 @@ def post(
             reply_to,
         ),
     )
-    deliver(turn, letter, {box: (box.address, True)}, turn.now + turn.settings.mail.ttl_ms)
+    deliver(turn, letter, [(box, box.address, True)], turn.now + turn.settings.mail.ttl_ms)
     return letter.id

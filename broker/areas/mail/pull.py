@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.areas.mail.handover import check_lease, claim_parcel, head, told
+from broker.areas.mail.handover import check_lease, claim_parcel, head
 from broker.areas.mail.targets import address
+from broker.areas.mail.told import told
 from broker.core.house import Mailbox, Presence, Waiter
 from broker.core.operations import LATER, Operations
 from broker.core.turn import FAR, Turn
@@ -71,16 +72,7 @@ def take(
             break
         parcel = min(heads)[3]
         held = claim_parcel(turn, parcel, caller, lease_ms)
-        one = told(
-            Delivery,
-            turn,
-            held,
-            parcel.letter,
-            parcel.target,
-            parcel.failures,
-            parcel.claims,
-            False,
-        )
+        one = told(turn, held, parcel)
         found.append(one)
         room -= len(encode(one)) + 1
         if room < turn.settings.limits.body + 16_384:

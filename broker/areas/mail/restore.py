@@ -18,8 +18,15 @@ READY = sql.take("ready")
 READY_AFTER = sql.take("ready_after")
 WAITING = sql.take("waiting")
 CLAIMED = sql.take("claimed")
+LAST_SENT = sql.take("last_sent")
 STRETCHES = sql.take("stretches")
 sql.close()
+
+
+def last_sent(turn: Turn) -> int:
+    """The instant of the last message."""
+    row = turn.one(LAST_SENT)
+    return row[0] if row else 0
 
 
 def restore(turn: Turn) -> None:
@@ -58,8 +65,20 @@ def _claims(turn: Turn) -> None:
             continue
         presence = house.presences.get(claimed_by)
         plain = not receipt and kind not in turn.hooks
-        claim = Claim(seq, number, box, presence, message, max(ends_at, floor), plain)
-        claim.long = claim.restored = True
+        claim = Claim(
+            seq,
+            f"d{seq}",
+            number,
+            f"c{number}",
+            box,
+            presence,
+            box.member,
+            message,
+            max(ends_at, floor),
+            plain,
+            long=True,
+            restored=True,
+        )
         house.claims[claim.delivery] = claim
         box.unfinished += 1
         if presence is not None:

@@ -21,3 +21,6 @@ WHERE d.state = 'claimed' ORDER BY d.claimed_at, d.seq
 
 -- name: stretches
 SELECT mailbox_id, max(stretch) FROM delivery_stretches GROUP BY mailbox_id
+
+-- name: last_sent
+SELECT sent_at FROM messages ORDER BY id DESC LIMIT 1

@@ -119,8 +119,7 @@ def _hash_of(outputs: list[Content]) -> bytes | None:
 def settle(turn: Turn, claim: Claim) -> None:
     """A claim has ended for good: its delivery leaves memory, its holder has room again."""
     turn.undo(rehold, turn.house, claim)
-    unhold(turn.house, claim)
-    claim.box.unfinished -= 1
+    unhold(turn.house, claim, 1)
     presence = claim.presence
     if presence is not None:
         for drained in presence.drains:

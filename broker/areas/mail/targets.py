@@ -17,7 +17,9 @@ from broker.wire.mail import Transport
 ADDRESS: Final = re.compile(rf"{NAME}(/{NAME})?")
 GROUP: Final = re.compile(rf"#{NAME}|@{NAME}(/{NAME}){{0,{MAX_GROUP_SEGMENTS - 1}}}")
 
-Reached = dict[Mailbox, tuple[str, bool]]
+MANY: Final = ("*", "@", "#")
+
+Reached = list[tuple[Mailbox, str, bool]]
 """Mailboxes with the target that reached each first, and whether it was named directly."""
 
 
@@ -44,23 +46,18 @@ def address(mesh: Mesh, written: str, field: str = "to") -> Mailbox:
 def resolve(mesh: Mesh, own: Mailbox, to: str | list[str]) -> Reached:
     """All mailboxes that the targets reach, each once, in the order in which they are reached."""
     if isinstance(to, str):
-        to = [to]
-    elif len(to) > MAX_TARGETS:
+        if to[:1] not in MANY:
+            return [(address(mesh, to), to, True)]
+        return [(box, to, False) for box in many(mesh, own, to)]
+    if len(to) > MAX_TARGETS:
         raise Refused("too_large", f"to: at most {MAX_TARGETS} targets, not {len(to)}")
-    reached: Reached = {}
+    reached: dict[Mailbox, tuple[str, bool]] = {}
     for written in to:
-        first = written[:1]
-        if first == "*" or first == "@" or first == "#":
-            for box in many(mesh, own, written):
-                reached.setdefault(box, (written, False))
-        else:
-            box = address(mesh, written)
-            before = reached.get(box)
-            if before is None:
-                reached[box] = (written, True)
-            elif not before[1]:
-                reached[box] = (before[0], True)
-    return reached
+        direct = written[:1] not in MANY
+        for box in (address(mesh, written),) if direct else many(mesh, own, written):
+            first, named = reached.get(box, (written, direct))
+            reached[box] = (first, named or direct)
+    return [(box, written, direct) for box, (written, direct) in reached.items()]
 
 
 def many(mesh: Mesh, own: Mailbox, written: str) -> Iterator[Mailbox]:

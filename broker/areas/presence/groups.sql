@@ -4,3 +4,6 @@ ON CONFLICT DO UPDATE SET label = excluded.label
 
 -- name: leave
 DELETE FROM memberships WHERE mailbox_id = ? AND name = ?
+
+-- name: leave_all
+DELETE FROM memberships WHERE mailbox_id = ?

@@ -1,0 +1,2 @@
+-- name: mesh
+SELECT id FROM meshes WHERE name = ?

@@ -1,0 +1,98 @@
+"""What a holder is told of a delivery: pushed as `mail.deliver`, or in the answer to a pull.
+
+Owns: the two shapes. The pushed one is written by hand, because it is made for every copy of every
+message; a test holds it to the struct on the wire.
+"""
+
+from __future__ import annotations
+
+from msgspec import Raw, Struct
+
+from broker.core.house import Claim, Presence
+from broker.core.queue import Letter, Parcel
+from broker.core.turn import Turn
+from broker.wire.fields import NULL
+from broker.wire.frames import encode
+from broker.wire.mail import Delivery
+
+
+class Shared(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+    """The part of `mail.deliver` that is the same for every copy of a message."""
+
+    message: str
+    from_: str
+    kind: str
+    priority: int
+    body: Raw
+    meta: Raw
+    reply_to: str | None
+    sent_at: int
+    max_attempts: int
+
+
+def push(
+    turn: Turn,
+    claim: Claim,
+    letter: Letter,
+    written: str | None,
+    presence: Presence,
+    failures: int,
+    claims: int,
+) -> None:
+    """Tell the presence, after the commit. Only what differs from copy to copy is written anew."""
+    assert presence.conversation is not None
+    preempt = "true" if len(presence.held) > presence.capacity else "false"
+    own = (
+        f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
+        f'"seq":{claim.seq},"to":"{letter.target if written is None else written}",'
+        f'"mailbox":"{claim.box.address}","attempt":{failures + 1},"claims":{claims},'
+        f'"lease_ms":{claim.expires_at - turn.now},"claim_expires_at":{claim.expires_at},'
+        f'"preempt":{preempt},'
+    )
+    turn.pushes.append((presence.conversation, own.encode() + shared(letter)))
+
+
+def shared(letter: Letter) -> bytes:
+    """What all deliveries of a message are told alike, as the rest of a JSON object."""
+    if letter.wire is None:
+        assert letter.body is not None
+        message = Shared(
+            message=f"m{letter.id}",
+            from_=letter.sender,
+            kind=letter.kind,
+            priority=letter.priority,
+            body=Raw(letter.body),
+            meta=NULL if letter.meta is None else Raw(letter.meta),
+            reply_to=None if letter.reply_to is None else f"m{letter.reply_to}",
+            sent_at=letter.sent_at,
+            max_attempts=letter.max_attempts,
+        )
+        letter.wire = encode(message)[1:]
+    return letter.wire
+
+
+def told(turn: Turn, claim: Claim, parcel: Parcel) -> Delivery:
+    """A delivery as it is told to whom pulled it."""
+    letter = parcel.letter
+    assert letter.body is not None
+    return Delivery(
+        delivery=claim.delivery,
+        claim=claim.id,
+        message=f"m{letter.id}",
+        seq=claim.seq,
+        from_=letter.sender,
+        to=letter.target if parcel.target is None else parcel.target,
+        mailbox=claim.box.address,
+        kind=letter.kind,
+        priority=letter.priority,
+        body=Raw(letter.body),
+        meta=NULL if letter.meta is None else Raw(letter.meta),
+        reply_to=None if letter.reply_to is None else f"m{letter.reply_to}",
+        sent_at=letter.sent_at,
+        attempt=parcel.failures + 1,
+        claims=parcel.claims,
+        max_attempts=letter.max_attempts,
+        lease_ms=claim.expires_at - turn.now,
+        claim_expires_at=claim.expires_at,
+        preempt=False,
+    )

@@ -1,0 +1,46 @@
+"""Closed mailboxes whose last delivery has been purged: nothing is left that would name them.
+
+Owns: finding them. The rows are the directory's, which is told to forget them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from broker.areas.directory.boxes import closed_before, forget
+from broker.config import MINUTE, SECOND
+from broker.core.operations import Operations
+from broker.core.turn import Turn
+from broker.store.queries import Queries
+
+sql = Queries(__file__)
+HOLDING = sql.take("holding")
+sql.close()
+
+operations = Operations()
+
+CHUNK: Final = 500
+PACE_MS: Final = 20
+LONGEST_REST_MS: Final = 10 * MINUTE
+
+
+@operations.sweep
+def forget_unused(turn: Turn) -> None:
+    """Look through a chunk of what was closed longer ago than finished mail is kept."""
+    house = turn.house
+    if house.unused_at > turn.now:
+        turn.wake_at(house.unused_at)
+        return
+    retention = turn.settings.mail.retention_ms
+    closed = closed_before(turn, turn.now - retention, house.unused_to, CHUNK)
+    holding = {row[0] for row in turn.all(HOLDING, (msgspec.json.encode(closed).decode(),))}
+    for mailbox_id in closed:
+        if mailbox_id not in holding:
+            forget(turn, mailbox_id)
+    more = len(closed) == CHUNK
+    rest = PACE_MS if more else min(max(retention // 8, SECOND), LONGEST_REST_MS)
+    turn.put(house, "unused_to", closed[-1] if more else 0)
+    turn.put(house, "unused_at", turn.now + rest)
+    turn.wake_at(house.unused_at)

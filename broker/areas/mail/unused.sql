@@ -1,0 +1,3 @@
+-- name: holding
+SELECT DISTINCT mailbox_id FROM delivery_stretches
+WHERE mailbox_id IN (SELECT value FROM json_each(?))

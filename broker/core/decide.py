@@ -1,0 +1,121 @@
+"""Deciding: one request after the other, each seeing what the earlier ones of its batch did.
+
+Owns: what is admitted, how a handler is run, and what is made of its answer or refusal. Nothing is
+durable yet, and nothing has left. Knows no operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import UNSET
+
+from broker.core.operations import LATER, Looking, Operation, Operations
+from broker.core.turn import Turn
+from broker.wire.codec import Bad
+from broker.wire.errors import ErrorBody, Refused
+from broker.wire.frames import Reply, Request
+
+if TYPE_CHECKING:
+    from broker.core.conversation import Conversation
+
+Job = Callable[[Turn], None]
+
+AGAIN_MS: Final = 1_000
+
+UNAVAILABLE: Final = ErrorBody(
+    "unavailable", "the storage failed; repeat with the same key", True, AGAIN_MS
+)
+INTERNAL: Final = ErrorBody("internal", "a fault of the broker; its log says more", False)
+
+
+class Decider:
+    """Runs handlers, sweeps and jobs over one turn."""
+
+    __slots__ = ("_settlers", "_sweeps", "_table", "_turn", "draining", "reads")
+
+    def __init__(self, turn: Turn, operations: Operations) -> None:
+        self._turn = turn
+        self._table = operations.table
+        self._sweeps = operations.sweeps
+        self._settlers = operations.settlers
+        self.reads = {kind for kind, one in operations.table.items() if one.reads}
+        """Requests that end their connection's part of a batch."""
+        self.draining = False
+
+    def decide(self, conversation: Conversation, requests: list[Any]) -> None:
+        """Decide some requests of one connection, in their order."""
+        turn, table, stirred = self._turn, self._table, self._turn.stirred
+        turn.conversation = conversation
+        for request in requests:
+            operation = table.get(type(request))
+            if operation is None:
+                turn.refuse(conversation, request.id, request.error, request.op)
+                continue
+            presence = conversation.presence
+            turn.request_id = request.id
+            try:
+                if presence is None or self.draining:
+                    self._admit(conversation, operation)
+                if operation.hot or operation.reads:
+                    answer = operation.function(turn, presence, request)
+                else:
+                    with turn.atomic():
+                        answer = operation.function(turn, presence, request)
+            except Refused as refusal:
+                self._refuse(conversation, request, operation, refusal)
+                continue
+            if type(answer) is Looking:
+                answer.operation, answer.request_id = operation, request.id
+                turn.lookings.append((conversation, answer))
+            elif answer is not LATER:
+                operation.counts["ok"] += 1
+                if request.id is not UNSET:
+                    turn.control.append((conversation, Reply(request.id, answer)))
+            if stirred:
+                self._settle()
+
+    def do(self, job: Job) -> None:
+        """Do a piece of the broker's own work."""
+        self._turn.conversation = None
+        job(self._turn)
+        if self._turn.stirred:
+            self._settle()
+
+    def sweep(self, turn: Turn) -> None:
+        """Let every area do what is due."""
+        for sweep in self._sweeps:
+            sweep(turn)
+
+    def deny(self, conversation: Conversation, request: Any, body: ErrorBody) -> None:
+        """Refuse a request whose batch failed."""
+        if isinstance(request, Bad):
+            self._turn.refuse(conversation, request.id, request.error, request.op)
+            return
+        operation = self._table[type(request)]
+        operation.counts[body.code] += 1
+        self._turn.refuse(conversation, request.id, body, operation.name)
+
+    def _settle(self) -> None:
+        for settle in self._settlers:
+            settle(self._turn)
+        self._turn.stirred.clear()
+
+    def _admit(self, conversation: Conversation, operation: Operation) -> None:
+        if conversation.presence is None and not operation.greets:
+            raise Refused("unauthorized", f"say hello before {operation.name}")
+        if self.draining and not operation.drains:
+            raise Refused("draining", "the broker is going away", retry_after_ms=AGAIN_MS)
+
+    def _refuse(
+        self,
+        conversation: Conversation,
+        request: Request,
+        operation: Operation,
+        refusal: Refused,
+    ) -> None:
+        operation.counts[refusal.code] += 1
+        self._turn.refuse(conversation, request.id, refusal.body(), operation.name)
+        if refusal.close is not None:
+            self._turn.close(conversation, refusal.close, refusal.message)

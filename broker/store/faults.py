@@ -1,0 +1,32 @@
+"""What a fault of the storage means: whose it is, and whether the file can still be relied on.
+
+Owns: the translation of sqlite3's errors.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+STORE_ERRORS: Final = (sqlite3.Error,)
+"""What the storage raises."""
+
+FATAL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class StoreFault(Exception):  # noqa: N818 - it is the storage's fault, not the program's
+    """The storage could not do it: every request of the batch is `unavailable`."""
+
+    def __init__(self, cause: BaseException, *, at_commit: bool = False) -> None:
+        super().__init__(f"{type(cause).__name__}: {cause}")
+        self.fatal = at_commit and error_code(cause) in FATAL
+        self.constraint = isinstance(cause, sqlite3.IntegrityError)
+
+
+class LookTooLong(Exception):  # noqa: N818 - an outcome, translated to `overloaded`
+    """A read has used up its time."""
+
+
+def error_code(error: BaseException) -> int:
+    """The primary result code of an sqlite3 error, 0 for anything else."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

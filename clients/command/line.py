@@ -1,0 +1,27 @@
+"""The command line before it is parsed: flags of the connection may stand before the command.
+
+Owns: the order of words. Knows no command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clients.command.commands import SWITCHES, TAKEN
+
+
+def in_order(given: Sequence[str]) -> list[str]:
+    """The same, with what stands before the command behind it, where commands look for it."""
+    rest, leading = list(given), []
+    while rest and (flag := rest[0].partition("=")[0]) in TAKEN:
+        values = 1 if flag in SWITCHES or "=" in rest[0] else 2
+        leading += rest[:values]
+        rest = rest[values:]
+    words = next((at for at, word in enumerate(rest) if word.startswith("-")), len(rest))
+    words = min(words, 2)
+    return [*rest[:words], *leading, *rest[words:]]
+
+
+def noun_of(given: Sequence[str]) -> str | None:
+    """The noun of a command line, if it has one."""
+    return given[0] if given and not given[0].startswith("-") else None

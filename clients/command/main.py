@@ -1,0 +1,108 @@
+"""`postroom`: the start and the end of every command.
+
+Owns: what is told before anything is imported, and how each failure becomes one line and an exit
+code. Knows no command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Sequence
+
+from broker import __version__
+from clients.command.failures import (
+    INTERRUPTED,
+    NOT_REACHED,
+    PIPE_CLOSED,
+    REFUSED,
+    WRONG_USAGE,
+    NotReached,
+    WrongUsage,
+)
+from clients.command.steering import STEERING, steer
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _main(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered has nowhere to go; the interpreter must not try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+
+
+def _main(given: list[str]) -> int:
+    if given[:1] and given[0] in STEERING:
+        return steer(given)
+    if given == ["--version"]:
+        print(f"postroom {__version__}")
+        return 0
+    try:
+        for one in given:
+            one.encode()
+    except UnicodeEncodeError:
+        return _complain("the arguments are not UTF-8", WRONG_USAGE)
+    from cyclopts import CycloptsError
+
+    try:
+        return _run(given)
+    except CycloptsError as error:
+        error.verbose = False
+        return _complain(str(error), WRONG_USAGE)
+    except WrongUsage as error:
+        return _complain(str(error), WRONG_USAGE)
+    except NotReached as error:
+        return _complain(str(error), NOT_REACHED)
+
+
+def _run(given: list[str]) -> int:
+    from clients.command.line import in_order, noun_of
+    from clients.command.tree import tree
+
+    given = in_order(given)
+    # Help on nothing in particular, and what nobody knows, need every noun's name and no more.
+    app = tree(noun_of(given) or "")
+    command, bound, _ = app.parse_args(
+        given, exit_on_error=False, print_error=False, help_on_error=False
+    )
+    if command.__name__ == "help_print" and not {"--help", "-h"}.intersection(given):
+        command(*bound.args, **bound.kwargs)
+        return WRONG_USAGE
+    result = command(*bound.args, **bound.kwargs)
+    return _finished(result) if hasattr(result, "__await__") else 0
+
+
+def _finished(command: Awaitable[None]) -> int:
+    """Run what talks with a broker, and say how that failed if it did."""
+    import asyncio
+
+    from clients.errors import ConnectionLost, PostroomError, Refused, Unreachable
+
+    async def run() -> None:
+        await command
+
+    try:
+        asyncio.run(run())
+    except Refused as error:
+        return _complain(f"{error.code}: {error.message}", REFUSED)
+    except (Unreachable, ConnectionLost) as error:
+        return _complain(f"the broker can't be reached: {error}", NOT_REACHED)
+    except PostroomError as error:
+        return _complain(str(error), REFUSED)
+    return 0
+
+
+def _complain(text: str, code: int) -> int:
+    """One line, whatever is in it."""
+    line = " ".join(text.split())
+    print(f"postroom: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

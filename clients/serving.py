@@ -1,0 +1,120 @@
+"""Reading mail: one after another in a loop, or by workers that run a handler.
+
+Owns: who reads, and what a handler's end means for its mail. Knows nothing of leases or sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from clients.errors import BodyUnreadable, Closed
+from clients.intake import Intake
+from clients.mail import Mail, Read, reader
+
+log = logging.getLogger("postroom.client")
+
+T = TypeVar("T")
+Handler = Callable[[Mail[T]], Any]
+
+
+class MailReader(Generic[T]):
+    """An iterator over the mails that are handed to this client. Several share them out."""
+
+    def __init__(self, intake: Intake, read: Read, *, typed: bool) -> None:
+        self._intake = intake
+        self._read = read
+        self._typed = typed
+
+    def __aiter__(self) -> MailReader[T]:
+        """Read one mail after another."""
+        return self
+
+    async def __anext__(self) -> Mail[T]:
+        """Wait for the next mail; the end comes with `stop` or the end of the client."""
+        while True:
+            mail: Mail[T] | None = await self._intake.take()
+            if mail is None:
+                _raise_unless_closed(self._intake)
+                raise StopAsyncIteration
+            mail.read = self._read
+            if not self._typed or readable(mail):
+                return mail
+
+
+class Serving:
+    """The handlers of one client."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._running = 0
+        self._ended: asyncio.Future[None] | None = None
+
+    async def serve(self, handler: Handler[Any], concurrency: int, type: Any) -> None:  # noqa: A002 - the word of msgspec
+        """Hand mails to a handler until this client stops."""
+        if concurrency < 1:
+            raise ValueError("concurrency is at least 1")
+        read = reader(type)
+        typed = type is not None
+        self._running += 1
+        try:
+            async with anyio.create_task_group() as workers:
+                for _ in range(concurrency):
+                    workers.start_soon(self._work, handler, read, typed)
+            await self._intake.holding.settled()
+        finally:
+            self._running -= 1
+            if not self._running and self._ended is not None:
+                self._ended.set_result(None)
+                self._ended = None
+        _raise_unless_closed(self._intake)
+
+    async def ended(self) -> None:
+        """Wait until no handler runs any more."""
+        while self._running:
+            if self._ended is None:
+                self._ended = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._ended)
+
+    async def _work(self, handler: Handler[Any], read: Read, typed: bool) -> None:
+        take = self._intake.take
+        while (mail := await take()) is not None:
+            mail.read = read
+            if typed and not readable(mail):
+                continue
+            try:
+                result = handler(mail)
+                if inspect.isawaitable(result):
+                    await result
+            except Exception as fault:
+                log.warning("the handler failed on %r", mail, exc_info=True)
+                if not mail.settled:
+                    mail.give_back(fault)
+            except BaseException as interruption:
+                if not mail.settled:
+                    mail.give_back(interruption)
+                raise
+            else:
+                if not mail.settled:
+                    mail.done()
+
+
+def readable(mail: Mail[Any]) -> bool:
+    """Whether a mail's body is what is wanted; one that is not is buried: it never will be."""
+    try:
+        _ = mail.body
+    except BodyUnreadable as fault:
+        log.warning("%r is not what is read here: %s", mail, fault)
+        mail.give_back(fault)
+        return False
+    return True
+
+
+def _raise_unless_closed(intake: Intake) -> None:
+    if intake.fault is not None and not isinstance(intake.fault, Closed):
+        raise intake.fault.with_traceback(None)

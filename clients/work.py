@@ -1,0 +1,196 @@
+"""A leased dispatch: held while the work is done, consumed at its end, failed if it breaks.
+
+Owns: the lease of one piece of work and how it ends. Knows nothing of how work is found.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Final
+
+import anyio
+import msgspec
+from msgspec import UNSET
+
+from broker.wire.dispatch import Finished, Leased, Renew, Renewed
+from broker.wire.frames import Answer
+from clients.errors import BY_CODE, PostroomError, Refused
+from clients.leases import Leases
+from clients.mail import cut, reader
+from clients.requests import Requests
+
+LAST_SECONDS: Final = 5.0
+"""What giving interrupted work back may take."""
+INTERRUPTED: Final = "interrupted"
+OVER: Final = (BY_CODE["stale_lease"], BY_CODE["lease_expired"], BY_CODE["already_finished"])
+
+_renewed: Final = msgspec.json.Decoder(Renew.Answer).decode
+
+Call = Callable[..., Awaitable[Any]]
+
+
+class Work:
+    """One dispatch in this worker's hands: `async with me.dispatch.lease(key) as work`.
+
+    At the end of the block it is consumed with `outcome`; an exception fails it. When the lease is
+    lost to time or to somebody else, the block is cancelled and ends with the refusal.
+    """
+
+    def __init__(
+        self, call: Call, requests: Requests, leases: Leases, fields: dict[str, Any]
+    ) -> None:
+        self._call = call
+        self._requests = requests
+        self._leases = leases
+        self._fields = {"call_id": secrets.token_hex(16), **fields}
+        self._scope = anyio.CancelScope()
+        self._leased: Leased | None = None
+        self._lost: PostroomError | None = None
+        self._finished = False
+        self.outcome: Any = UNSET
+        """What the dispatch is consumed with: any JSON value."""
+
+    # -- the lease --------------------------------------------------------------------------------
+
+    @property
+    def leased(self) -> Leased:
+        """What the lease gave, as the broker wrote it."""
+        assert self._leased is not None, "the work is leased at the begin of the block"
+        return self._leased
+
+    @property
+    def dispatch(self) -> str:
+        """The id of the dispatch."""
+        return self.leased.dispatch
+
+    @property
+    def key(self) -> str:
+        """The dispatch key: the hash of its identity."""
+        return self.leased.dispatch_key
+
+    @property
+    def prompt(self) -> str:
+        """What is to be done."""
+        return self.leased.prompt
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self.leased.attempt
+
+    @property
+    def context(self) -> Any:
+        """What the creator gave beside the prompt."""
+        return self.context_as(Any)
+
+    def context_as(self, type: Any) -> Any:  # noqa: A002 - the word of msgspec
+        """Decode the context as a type."""
+        return reader(type)(self.leased.context)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease has ended before the work."""
+        return self._lost is not None
+
+    def __await__(self) -> Generator[Any, None, Leased]:
+        """Only take the lease; renewing and ending it is then the caller's."""
+        leased: Leased = yield from self._call(
+            "dispatch.lease", repeat=True, **self._fields
+        ).__await__()
+        return leased
+
+    # -- its end ----------------------------------------------------------------------------------
+
+    async def consume(self, outcome: Any = UNSET) -> Finished:
+        """Finish it before the end of the block."""
+        return await self._finish("dispatch.consume", outcome=outcome)
+
+    async def fail(
+        self, reason: str, *, error: str | None = None, retryable: bool = False
+    ) -> Finished:
+        """Give it up before the end of the block, for good or for another attempt."""
+        return await self._finish(
+            "dispatch.fail", reason=cut(reason), error=error, retryable=retryable
+        )
+
+    async def __aenter__(self) -> Work:
+        """Take the lease and keep it."""
+        self._leased = await self
+        self._scope.__enter__()
+        self._leases.hold(self, self.leased.lease_ms)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        """Finish it, unless that is done."""
+        swallowed = bool(self._scope.__exit__(kind, fault, trace))
+        try:
+            if self._lost is not None and (swallowed or fault is None) and not self._finished:
+                raise self._lost
+            if not self._finished:
+                await self._end(fault)
+        finally:
+            self._finished = True
+            self._leases.let_go()
+        return swallowed
+
+    # -- what the leases ask ----------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its lease is to be kept."""
+        return not self._finished and self._lost is None
+
+    def renew(self) -> None:
+        """Keep the lease."""
+        fields = self._named()
+        if "lease_ms" in self._fields:
+            fields["lease_ms"] = self._fields["lease_ms"]
+
+        def told(answer: Answer | PostroomError) -> None:
+            if isinstance(answer, Renewed):
+                self._leases.hold(self, answer.lease_ms)
+            elif isinstance(answer, OVER) and self.wanted:
+                self._lost = answer
+                self._scope.cancel()
+            elif self.wanted:
+                self._leases.hold(self, self.leased.lease_ms)
+
+        self._requests.tell("dispatch.renew", msgspec.json.encode(fields), _renewed, told)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _named(self) -> dict[str, Any]:
+        return {"dispatch": self.leased.dispatch, "lease_token": self.leased.lease_token}
+
+    async def _finish(self, op: str, **fields: Any) -> Finished:
+        finished: Finished = await self._call(op, repeat=True, **self._named(), **fields)
+        self._finished = True
+        return finished
+
+    async def _end(self, fault: BaseException | None) -> None:
+        if fault is None:
+            try:
+                await self._finish("dispatch.consume", outcome=self.outcome)
+            except Refused as refusal:
+                if not isinstance(refusal, OVER):
+                    await self._give_up(refusal)
+                raise
+            return
+        await self._give_up(fault)
+
+    async def _give_up(self, fault: BaseException) -> None:
+        """Fail it. Whatever comes of this, the fault is what the application is to see."""
+        interrupted = not isinstance(fault, Exception)
+        reason = INTERRUPTED if interrupted else type(fault).__name__
+        with anyio.move_on_after(LAST_SECONDS, shield=True):
+            try:
+                await self.fail(reason, error=cut(str(fault)) or None, retryable=interrupted)
+            except PostroomError as refusal:
+                fault.add_note(f"the dispatch {self.dispatch} could not be failed: {refusal}")

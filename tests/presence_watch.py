@@ -1,0 +1,20 @@
+"""Somebody who watches all others come and go, and the short of what it was told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rig import Peer, Rig
+
+
+async def watching(r: Rig, **watch: Any) -> Peer:
+    """A watcher that takes no mail and has been told of everybody."""
+    watcher = await r.join("owner", role="service", capacity=0)
+    await watcher.ask("peer.watch", on=True, **watch)
+    watcher.events()
+    return watcher
+
+
+def told(watcher: Peer) -> list[tuple[str, str]]:
+    """What happened to whom since the last look."""
+    return [(event["ev"], event["peer"]["presence"]) for event in watcher.events()]
