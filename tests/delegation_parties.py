@@ -5,6 +5,7 @@ Owns: the short ways to open one, to see how it stands, and to read the mails ab
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,6 +48,15 @@ class Parties:
         await self.rig.start()
         self.leader = await self.rig.join("leader", role="service", capacity=1_000)
         self.worker = await self.rig.join("worker", role="service", **hello)
+
+    async def one_batch(self) -> None:
+        """Let the broker do what waits in one transaction, and no more."""
+        executor = self.rig.broker.executor
+        batches = executor.batches
+        executor.run()
+        while executor.committing:  # noqa: ASYNC110 - its end is told to the executor only
+            await asyncio.sleep(0)
+        assert executor.batches == batches + 1
 
     async def get(self, id: str = "d1") -> dict[str, Any]:
         """The delegation as the leader sees it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.areas import delegations, dispatch
+from broker.areas import delegations, dispatch, stats
 from broker.areas.directory import boxes, members, meshes, tokens
 from broker.areas.mail import (
     accept,
@@ -16,6 +16,7 @@ from broker.areas.mail import (
     purge,
     settle,
     sweep,
+    unused,
 )
 from broker.areas.presence import arrive, groups, leave, peers, update
 from broker.core.operations import Operations
@@ -42,7 +43,9 @@ for area in (
     purge,
     settle,
     sweep,
+    unused,
     dispatch,
     delegations,
+    stats,
 ):
     operations.merge(area.operations)

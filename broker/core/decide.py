@@ -69,9 +69,9 @@ class Decider:
             if type(answer) is Looking:
                 answer.operation, answer.request_id = operation, request.id
                 turn.lookings.append((conversation, answer))
-            elif answer is not LATER:
+            else:
                 operation.counts["ok"] += 1
-                if request.id is not UNSET:
+                if answer is not LATER and request.id is not UNSET:
                     turn.control.append((conversation, Reply(request.id, answer)))
             if stirred:
                 self._settle()

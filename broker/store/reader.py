@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from broker.clock import monotonic
@@ -28,12 +29,29 @@ class Look:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
+    def size(self) -> tuple[int, int]:
+        """Bytes of the database and of its write-ahead log."""
+        _, _, file = self._connection.execute("PRAGMA database_list").fetchone()
+        return sizes(Path(file))
+
     def one(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         row: Row | None = self._connection.execute(sql, values).fetchone()
         return row
 
     def all(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def sizes(path: Path) -> tuple[int, int]:
+    """Bytes of a database and of its write-ahead log."""
+    return _size(path), _size(path.with_name(path.name + "-wal"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class Reader:

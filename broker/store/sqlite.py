@@ -13,7 +13,7 @@ from typing import Final
 from broker.config import SECOND
 from broker.store.faults import STORE_ERRORS, LookTooLong, StoreFault, error_code
 from broker.store.hop import Hop
-from broker.store.reader import Look, Reader
+from broker.store.reader import Look, Reader, sizes
 from broker.store.writer import Placement, Row, Writer
 
 __all__ = [
@@ -80,15 +80,7 @@ class Store:
 
     def size(self) -> tuple[int, int]:
         """Bytes of the database and of its write-ahead log."""
-        log = self.path.with_name(self.path.name + "-wal")
-        return _size(self.path), _size(log)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+        return sizes(self.path)
 
 
 async def open_store(

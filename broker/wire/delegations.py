@@ -150,7 +150,7 @@ class Delegations(Answer):
 
 
 class ListDelegations(Request, tag="delegation.list", rename={"as_": "as"}):
-    """List the delegations that the caller has opened or been given."""
+    """List the delegations that the caller has opened or been given; an admin sees all."""
 
     Answer: ClassVar[type[Answer]] = Delegations
 

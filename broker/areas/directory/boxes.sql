@@ -21,7 +21,8 @@ UPDATE mailboxes SET closed_at = ?, vacant_at = NULL, ended_through = ?, ended_r
 WHERE id = ?
 
 -- name: closed_before
-SELECT id FROM mailboxes WHERE closed_at <= ? AND id > ? ORDER BY id LIMIT ?
+SELECT id FROM mailboxes INDEXED BY mailboxes_closed
+WHERE closed_at <= ? AND id > ? ORDER BY id LIMIT ?
 
 -- name: forget
 DELETE FROM mailboxes WHERE id = ? AND closed_at IS NOT NULL

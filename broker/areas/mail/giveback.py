@@ -67,6 +67,8 @@ def give_back(
     assert found is not None, claim.delivery
     presence = claim.presence
     let_go(turn, claim)
+    if presence is not None:
+        stir_around(turn, presence)
     write_claim(turn, found)
     write_history(turn, claim.seq, event, turn.now, found.claimed_by, reason)
     failures = found.failures + blame
@@ -87,8 +89,6 @@ def give_back(
             found.message, "", "", found.kind, found.priority, None, None, None, 0, 0, plain=True
         )
         ready(turn, Parcel(claim.seq, box, unread, found.expires_at))
-    if presence is not None:
-        stir_around(turn, presence)
     return Returned("queued", failures, due_at)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from broker.areas.directory.boxes import closed_before, forget
+from broker.areas.mail.deliver import STRETCH_BITS
 from broker.config import MINUTE, SECOND
 from broker.core.operations import Operations
 from broker.core.turn import Turn
@@ -17,11 +18,12 @@ from broker.store.queries import Queries
 
 sql = Queries(__file__)
 HOLDING = sql.take("holding")
+FORGET_STRETCHES = sql.take("forget_stretches")
 sql.close()
 
 operations = Operations()
 
-CHUNK: Final = 500
+CHUNK: Final = 50  # of each, a stretch of deliveries is looked through, a millisecond at most
 PACE_MS: Final = 20
 LONGEST_REST_MS: Final = 10 * MINUTE
 
@@ -35,9 +37,11 @@ def forget_unused(turn: Turn) -> None:
         return
     retention = turn.settings.mail.retention_ms
     closed = closed_before(turn, turn.now - retention, house.unused_to, CHUNK)
-    holding = {row[0] for row in turn.all(HOLDING, (msgspec.json.encode(closed).decode(),))}
+    rows = turn.all(HOLDING, (msgspec.json.encode(closed).decode(), STRETCH_BITS))
+    holding = {row[0] for row in rows}
     for mailbox_id in closed:
         if mailbox_id not in holding:
+            turn.run(FORGET_STRETCHES, (mailbox_id,))
             forget(turn, mailbox_id)
     more = len(closed) == CHUNK
     rest = PACE_MS if more else min(max(retention // 8, SECOND), LONGEST_REST_MS)
