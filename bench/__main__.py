@@ -8,23 +8,34 @@ import sys
 
 from bench.traffic import RunFailed
 
-WORKLOADS = {
+COMMANDS = {
     "burst": "100 peers x 1,000 messages to random others, every one acked",
     "pairs": "1:1 and 100:100 with 1, 10 and 64 in flight",
+    "steady": "100:100 at fixed rates, an open loop, until the target saturates",
+    "fanout": "one to 1,000 members of a group",
+    "backlog": "cost of a message at a depth of 1,000, 100,000 and 1,000,000",
+    "idle": "5,000 connections that do nothing: memory and CPU",
+    "churn": "connections that are lost and resumed",
+    "dispatch": "work that is created, leased and consumed",
+    "delegations": "delegations that are opened, taken up and completed",
     "ceiling": "raw WebSocket echo, raw SQLite, and a bare relay of both",
+    "peers": "the same work by JetStream, PostgreSQL and Redis, in the same run",
+    "compare": "two results of --json side by side",
+    "report": "a short run of everything; with --write the tables of a page",
 }
+MODULES = {"report": "bench.page"}
 
 
 def main(words: list[str]) -> int:
     """The exit code: 0 measured, 1 failed, 2 wrong usage."""
     if not words or words[0] in ("-h", "--help"):
-        lines = [f"  {name:10} {about}" for name, about in WORKLOADS.items()]
+        lines = [f"  {name:12} {about}" for name, about in COMMANDS.items()]
         sys.stdout.write("\n".join(["python -m bench NAME [--json] [--runs N] ...", *lines]) + "\n")
         return 0
-    if words[0] not in WORKLOADS:
-        sys.stderr.write(f"bench: no workload {words[0]}: there are {', '.join(WORKLOADS)}\n")
+    if words[0] not in COMMANDS:
+        sys.stderr.write(f"bench: no workload {words[0]}: there are {', '.join(COMMANDS)}\n")
         return 2
-    workload = importlib.import_module(f"bench.{words[0]}")
+    workload = importlib.import_module(MODULES.get(words[0], f"bench.{words[0]}"))
     # Killed or interrupted, what was started is stopped and the databases are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -6,7 +6,7 @@ Owns: the shape. 100 peers x 1,000 messages by default.
 from __future__ import annotations
 
 from bench.case import Case
-from bench.command import compare, options
+from bench.command import measure, options
 
 
 def main(words: list[str]) -> int:
@@ -18,7 +18,7 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     if arguments.peers < 2 or arguments.messages < 1 or arguments.window < 1:
         parser.error("a burst wants two peers, a message and a window at least")
-    return compare(
+    return measure(
         "burst",
         [case(arguments.peers, arguments.messages, arguments.window, arguments.body)],
         arguments,

@@ -29,6 +29,8 @@ class Case(Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
     body_bytes: int = 256
     """Size of the body as it stands on the wire, quotes included."""
+    acks_after: bool = False
+    """Acks wait until everything was delivered, so that deliveries are measured alone."""
     capacity: int = 1024
     """Deliveries that a receiver holds unacknowledged: enough that none has to queue for it."""
 
@@ -51,8 +53,7 @@ class Job(Struct, frozen=True, kw_only=True):
     url: str
     names: list[str]
     tokens: list[str]
-    patience_seconds: float = 10.0
-    """The run is given up when nothing has moved for so long."""
+    patience_seconds: float
 
 
 class Latency(Struct, frozen=True):
@@ -69,6 +70,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     faults: list[str]
     sent: int = 0
     seconds: float = 0.0
+    delivered_seconds: float = 0.0
+    """From the first send to the last delivery."""
     reply: Latency | None = None
     delivery: Latency | None = None
     ack: Latency | None = None

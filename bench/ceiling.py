@@ -15,9 +15,9 @@ import msgspec
 
 from bench import burst, command, pairs
 from bench.commits import Committed
-from bench.report import show
-from bench.run import Place, Watch, rounds
-from bench.server import spawn
+from bench.run import Watch, rounds
+from bench.server import Place, spawn
+from bench.show import show
 from bench.traffic import RunFailed
 
 BATCHES = (1, 10, 64, 256)
@@ -30,7 +30,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a run")
     arguments = parser.parse_args(words)
     where = command.place(arguments)
-    empty = command.report("ceiling", where, ["echo", "commits", "relay"])
+    empty = command.report("ceiling", where, ["echo", "relay"])
     body, seconds = arguments.body, arguments.seconds
     shapes = [pairs.case(100, window, seconds, body) for window in (1, 10)]
     with command.progress() as watch:
@@ -50,7 +50,7 @@ def commit(where: Place, seconds: float, size: int, watch: Watch) -> Committed:
     watch(f"SQLite alone, {size} a commit", 0)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=where.data) as directory:
         words = [sys.executable, "-m", "bench.commits", directory, str(seconds), str(size)]
-        process = spawn(words, where.server_core, Path(directory))
+        process = spawn(words, where.server_core, Path(directory), where)
         try:
             text, _ = process.communicate(timeout=seconds + PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -19,13 +20,15 @@ from rich.console import Console
 
 from bench.case import Case
 from bench.machine import describe
-from bench.report import Report, ratios, show
-from bench.run import Place, Watch, rounds
-from bench.server import DEFAULT_SETTINGS, DURABILITY
+from bench.report import Report, over
+from bench.run import Watch, rounds
+from bench.server import DEFAULT_SETTINGS, Place
+from bench.show import show
+from bench.targets import CEILING, TARGETS, WORKLOAD_TARGETS, chosen
 from bench.traffic import RunFailed
 
-TARGETS = ("broker", "relay")
-CEILING = "relay"
+FILES_BESIDE = 500
+"""Open files of a process besides its connections."""
 
 
 def options(name: str, about: str) -> argparse.ArgumentParser:
@@ -34,7 +37,11 @@ def options(name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--runs", type=_positive, default=3, help="runs of each case and target")
     parser.add_argument(
-        "--targets", default=",".join(TARGETS), help="run in turn: broker, relay (default both)"
+        "--targets",
+        type=chosen,
+        default=list(WORKLOAD_TARGETS),
+        metavar="NAME,...",
+        help=f"run in turn; of {', '.join(TARGETS)} (default {','.join(WORKLOAD_TARGETS)})",
     )
     parser.add_argument(
         "--data",
@@ -45,6 +52,11 @@ def options(name: str, about: str) -> argparse.ArgumentParser:
     parser.add_argument("--body", type=_positive, default=256, help="bytes of a body")
     parser.add_argument("--server-core", type=int, default=0)
     parser.add_argument("--client-core", type=int, default=1)
+    parser.add_argument(
+        "--first",
+        action="store_true",
+        help="run ahead of all other programs (real-time priority; for root, on a shared machine)",
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -64,12 +76,24 @@ def place(arguments: argparse.Namespace) -> Place:
             raise RunFailed(f"core {core} is not ours: the cores are {sorted(allowed)}")
     if not arguments.data.is_dir():
         raise RunFailed(f"no directory {arguments.data}")
+    if arguments.first and os.geteuid():
+        raise RunFailed("only root can run ahead of all other programs")
     return Place(
         data=arguments.data,
         server_core=arguments.server_core,
         client_core=arguments.client_core,
         settings=arguments.settings,
+        first=arguments.first,
     )
+
+
+def allow_files(connections: int) -> None:
+    """Raise the limit on open files, which the processes of a run inherit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_BESIDE
+    if most != resource.RLIM_INFINITY and most < wanted:
+        raise RunFailed(f"{connections} connections want {wanted} open files; {most} are allowed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def report(name: str, where: Place, targets: list[str]) -> Report:
@@ -80,28 +104,20 @@ def report(name: str, where: Place, targets: list[str]) -> Report:
         machine=describe(where.data),
         server_core=where.server_core,
         client_core=where.client_core,
-        settings=[*DEFAULT_SETTINGS, *where.settings] if "broker" in targets else [],
-        durability={target: DURABILITY[target] for target in targets},
+        first=where.first,
+        settings=[*DEFAULT_SETTINGS, *where.settings],
+        durability={target: TARGETS[target].promise for target in targets},
     )
 
 
-def compare(name: str, cases: list[Case], arguments: argparse.Namespace) -> int:
+def measure(name: str, cases: list[Case], arguments: argparse.Namespace) -> int:
     """Run the cases on the chosen targets in turn and print them; the exit code."""
-    targets = [target for target in arguments.targets.split(",") if target]
-    for target in targets:
-        if target not in TARGETS:
-            raise RunFailed(f"no target {target}: there are {', '.join(TARGETS)}")
+    targets: list[str] = arguments.targets
     where = place(arguments)
     empty = report(name, where, targets)
     with progress() as watch:
         series = rounds(cases, targets, arguments.runs, where, watch)
-    found = [
-        ratio
-        for target in targets
-        if target != CEILING and CEILING in targets
-        for ratio in ratios(series, target, CEILING)
-    ]
-    show(filled(empty, series=series, ratios=found), as_json=arguments.json)
+    show(filled(empty, series=series, ratios=over(series, CEILING)), as_json=arguments.json)
     return 0
 
 

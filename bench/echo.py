@@ -119,10 +119,11 @@ class Driver:
         self._callers[sender].supply(due)
         self._callers[sender].drain()
 
-    async def close(self) -> None:
+    async def close(self) -> list[str]:
         """Leave without ceremony."""
         for caller in self._callers:
             caller.leave()
+        return []
 
 
 def _same(caller: Caller) -> Caller:

@@ -18,13 +18,24 @@ import uvloop
 
 from bench.case import Job, Note, Outcome
 from bench.machine import resident_bytes
+from bench.pacer import Pacer
 from bench.traffic import RunFailed, Traffic
 
 OPEN_SECONDS = 30.0
 REPORT_SECONDS = 0.25
 LINGER_SECONDS = 0.1
 """After the last ack, for a second copy of something to show itself."""
-DRIVERS = {"raw": "bench.peer", "echo": "bench.echo"}
+DRIVERS = {
+    "raw": "bench.peer",
+    "client": "bench.client",
+    "echo": "bench.echo",
+    "jetstream": "bench.others.jetstream",
+    "postgres": "bench.others.postgres",
+    "redis": "bench.others.redis",
+}
+WITHOUT_COLLECTOR = ("raw", "echo")
+"""Drivers that make no cycles; a client library is measured with the collector that it lives with,
+after what was made while connecting has been set aside."""
 
 
 class Driver(Protocol):
@@ -36,15 +47,19 @@ class Driver(Protocol):
     def start(self) -> None:
         """Send the first messages; the rest follows from the answers."""
 
-    async def close(self) -> None:
-        """Disconnect everybody."""
+    def send(self, sender: int, due: int) -> None:
+        """Open loop: send one message that was due at an instant."""
+
+    async def close(self) -> list[str]:
+        """Disconnect everybody; in words, what the target should not have kept."""
 
 
 def main() -> int:
     """Read the job, say ready, wait for the word, run, report."""
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    # The generator makes no cycles; a collection would show up as the target's latency.
-    gc.disable()
+    if job.driver in WITHOUT_COLLECTOR:
+        # A collection would show up as the target's latency.
+        gc.disable()
     outcome = uvloop.run(_run(job))
     _say(Note(outcome=outcome))
     return 1 if outcome.faults else 0
@@ -66,9 +81,12 @@ async def _run(job: Job) -> Outcome:
         return Outcome(faults=opening)
     _say(Note(ready=True))
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.readline)
+    gc.collect()
+    gc.freeze()
+    pacer = Pacer(traffic, driver.send) if traffic.paced else None
     before = resource.getrusage(resource.RUSAGE_SELF)
     traffic.start()
-    driver.start()
+    (pacer or driver).start()
     try:
         await _wait(traffic, job.patience_seconds)
     except RunFailed as fault:
@@ -77,17 +95,19 @@ async def _run(job: Job) -> Outcome:
     await asyncio.sleep(LINGER_SECONDS)
     faults = traffic.faults()
     resident = resident_bytes(None)
-    await driver.close()
+    faults += await driver.close()
     if faults:
         return Outcome(faults=faults)
     reply, delivery, ack = traffic.latencies()
     return Outcome(
         faults=[],
-        sent=traffic.taken,
+        sent=traffic.deliveries,
         seconds=traffic.seconds,
+        delivered_seconds=traffic.delivered_seconds,
         reply=reply,
         delivery=delivery,
         ack=ack,
+        lateness=pacer.lateness if pacer else None,
         cpu_seconds=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime,
         rss_bytes=resident,
     )

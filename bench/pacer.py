@@ -17,7 +17,7 @@ from collections.abc import Callable
 from bench.case import Latency
 from bench.traffic import RunFailed, Traffic, now_ns, summarize
 
-LEAST_TICK_NS = 250_000
+LEAST_TICK_NS = 100_000
 """At higher rates several sends leave together, each counted from its own instant."""
 NANO = 1_000_000_000
 
@@ -47,8 +47,8 @@ class Pacer:
 
     def start(self) -> None:
         """The first send is due one interval from now."""
-        self._started_at = now_ns()
         self._timer = _timer(max(int(self._interval), LEAST_TICK_NS))
+        self._started_at = now_ns()
         asyncio.get_running_loop().add_reader(self._timer, self._tick)
 
     @property
@@ -83,9 +83,7 @@ class Pacer:
 def _timer(interval_ns: int) -> int:
     """A descriptor that becomes readable once in each interval."""
     library = ctypes.CDLL(None, use_errno=True)
-    descriptor: int = library.timerfd_create(
-        time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC
-    )
+    descriptor: int = library.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
     pace = _Pace(*divmod(interval_ns, NANO), *divmod(interval_ns, NANO))
     if descriptor < 0 or library.timerfd_settime(descriptor, 0, ctypes.byref(pace), None):
         raise RunFailed(f"no kernel timer: {os.strerror(ctypes.get_errno())}")

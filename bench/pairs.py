@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from bench.case import Case
-from bench.command import compare, options
+from bench.command import measure, options
 
 SHAPES = "1:1,1:10,1:64,100:1,100:10,100:64"
 
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
     cases = [
         case(pairs, window, arguments.seconds, arguments.body) for pairs, window in arguments.shapes
     ]
-    return compare("pairs", cases, arguments)
+    return measure("pairs", cases, arguments)
 
 
 def case(pairs: int, window: int, seconds: float, body: int) -> Case:

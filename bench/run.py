@@ -19,32 +19,27 @@ from msgspec import Struct
 from bench import tables
 from bench.case import Case, Job, Latency, Note, Outcome
 from bench.machine import cpu_seconds, resident_bytes, waited_seconds
-from bench.server import Server, spawn, started
+from bench.server import Place, Server, spawn, started
+from bench.targets import TARGETS
 from bench.traffic import RunFailed
 
-DURABLE = ("broker", "relay")
-DRIVERS = {"echo": "echo"}
 MICRO = 1_000_000
+PATIENCE_SECONDS = 10.0
+"""A run in which nothing has moved for so long is given up."""
 
 Watch = Callable[[str, int], None]
 """Told what runs and how many messages are through."""
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """Where runs happen: the directory of the databases and the two cores."""
-
-    data: Path
-    server_core: int
-    client_core: int
-    settings: list[str]
 
 
 class Sample(Struct, frozen=True, kw_only=True):
     """The figures of one run in which everything happened exactly once."""
 
     sent: int
+    """Deliveries; each message makes one, save for a fan-out."""
     seconds: float
     rate: float
+    """Messages, or the deliveries of a fan-out, a second, from the first send to the last ack; to
+    the last delivery where acks were held back."""
     reply: Latency
     delivery: Latency
     ack: Latency
@@ -61,6 +56,8 @@ class Sample(Struct, frozen=True, kw_only=True):
     server_rss_peak: int
     server_rss_end: int
     client_rss: int
+    lateness: Latency | None = None
+    """Open loop: the generator's own delay, which is part of the latencies."""
 
 
 class Series(Struct, frozen=True, kw_only=True):
@@ -95,10 +92,10 @@ def once(case: Case, target: str, place: Place, watch: Callable[[int], None]) ->
     with tempfile.TemporaryDirectory(prefix="bench-", dir=place.data) as directory:
         data = Path(directory) / "target"
         data.mkdir(mode=0o700)
-        with started(target, data, place.server_core, place.settings) as server:
+        with started(TARGETS[target], data, place) as server:
             sample = _measure(case, server, place, Path(directory), watch)
             server.stop()
-        if target in DURABLE:
+        if TARGETS[target].durable:
             stored = tables.acked_rows(data)
             if stored != sample.sent:
                 raise RunFailed(f"the database has {stored} acked deliveries of {sample.sent}")
@@ -111,12 +108,13 @@ def _measure(
     names = [f"p{number:04d}" for number in range(case.peers)]
     job = Job(
         case=case,
-        driver=DRIVERS.get(server.kind, "raw"),
+        driver=server.target.driver,
         url=server.url,
         names=names,
         tokens=server.tokens(names),
+        patience_seconds=PATIENCE_SECONDS,
     )
-    generator = spawn([sys.executable, "-m", "bench.load"], place.client_core, logs)
+    generator = spawn([sys.executable, "-m", "bench.load"], place.client_core, logs, place)
     try:
         _say(generator, msgspec.json.encode(job).decode())
         opened = _note(generator, logs)
@@ -133,6 +131,7 @@ def _measure(
             waited_seconds(pid) - before for pid, before in zip(pids, waited_start, strict=True)
         ]
         return _sample(
+            case,
             outcome,
             server_cpu=server_cpu,
             waited=waited,
@@ -144,7 +143,12 @@ def _measure(
 
 
 def _sample(
-    outcome: Outcome, *, server_cpu: float, waited: list[float], rss: tuple[int, int, int]
+    case: Case,
+    outcome: Outcome,
+    *,
+    server_cpu: float,
+    waited: list[float],
+    rss: tuple[int, int, int],
 ) -> Sample:
     if outcome.faults:
         raise RunFailed("; ".join(outcome.faults))
@@ -154,7 +158,7 @@ def _sample(
     return Sample(
         sent=outcome.sent,
         seconds=outcome.seconds,
-        rate=outcome.sent / outcome.seconds,
+        rate=outcome.sent / (outcome.delivered_seconds if case.acks_after else outcome.seconds),
         reply=outcome.reply,
         delivery=outcome.delivery,
         ack=outcome.ack,
@@ -168,6 +172,7 @@ def _sample(
         server_rss_peak=rss[1],
         server_rss_end=rss[2],
         client_rss=outcome.rss_bytes,
+        lateness=outcome.lateness,
     )
 
 

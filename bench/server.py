@@ -17,10 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from bench.machine import ROOT
+from bench.targets import Target
 from bench.traffic import RunFailed
 
 START_SECONDS = 20.0
@@ -33,35 +35,38 @@ ANY_TOKEN = "any"  # noqa: S105 - the relay asks for none
 DEFAULT_SETTINGS = ("limits.send_rate=0",)
 """The limit on senders is no property of speed; printed with every result."""
 
-DURABILITY = {
-    "broker": "SQLite WAL, synchronous=FULL; answers and deliveries leave after the sync",
-    "relay": "SQLite WAL, synchronous=FULL; answers and deliveries leave after the sync",
-    "echo": "none",
-    "commits": "SQLite WAL, synchronous=FULL",
-}
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where runs happen: the directory of the databases and the two cores."""
+
+    data: Path
+    server_core: int
+    client_core: int
+    settings: list[str]
+    first: bool = False
+    """Ahead of all other programs, on a machine that is shared."""
 
 
 class Server:
     """A started target."""
 
-    def __init__(self, kind: str, data: Path, process: subprocess.Popen[str], url: str) -> None:
-        self.kind = kind
+    def __init__(
+        self, target: Target, data: Path, process: subprocess.Popen[str], url: str, pid: int
+    ) -> None:
+        self.target = target
+        self.pid = pid
+        """Whose CPU and memory are counted, with those of its children."""
         self.data = data
         self.process = process
         self.url = url
 
-    @property
-    def pid(self) -> int:
-        """Whose CPU and memory are counted."""
-        return self.process.pid
-
-    def tokens(self, names: list[str]) -> list[str]:
-        """Make the members of a case known; their tokens, in order."""
-        if self.kind != "broker":
+    def tokens(self, names: list[str], **fields: object) -> list[str]:
+        """Make the members of a case known, with these fields; their tokens, in order."""
+        if self.target.server != "broker":
             return [ANY_TOKEN] * len(names)
         owner = (self.data / "owner.token").read_text().strip()
         try:
-            return _add_members(self.url, owner, names)
+            return _add_members(self.url, owner, names, fields)
         except (OSError, WebSocketException) as error:
             raise RunFailed(f"the broker took no members: {error}") from error
 
@@ -71,17 +76,18 @@ class Server:
         try:
             code = self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            raise RunFailed(f"the {self.kind} did not stop within {STOP_SECONDS:g} s") from None
-        if self.kind == "broker" and code != 0:
+            raise RunFailed(f"{self.target.name} did not stop within {STOP_SECONDS:g} s") from None
+        if self.target.server == "broker" and code != 0:
             raise RunFailed(f"the broker ended with {code}: {_last_words(self.data)}")
 
 
 @contextmanager
-def started(kind: str, data: Path, core: int, settings: list[str]) -> Iterator[Server]:
-    """A target of this kind, ready, on this core; killed on the way out if it still runs."""
-    process = spawn(_command(kind, data, settings), core, data)
+def started(target: Target, data: Path, place: Place) -> Iterator[Server]:
+    """A target, ready, on its core; killed on the way out if it still runs."""
+    process = spawn(_command(target, data, place.settings), place.server_core, data, place)
     try:
-        yield Server(kind, data, process, _ready(kind, process, data))
+        url, _, pid = _ready(_name(target), process, data).partition(" ")
+        yield Server(target, data, process, url, int(pid) if pid else process.pid)
     finally:
         if process.poll() is None:
             process.kill()
@@ -91,12 +97,14 @@ def started(kind: str, data: Path, core: int, settings: list[str]) -> Iterator[S
                 stream.close()
 
 
-def spawn(command: list[str], core: int, data: Path) -> subprocess.Popen[str]:
-    """A child that runs on one core from its first instruction."""
+def spawn(command: list[str], core: int, logs: Path, place: Place) -> subprocess.Popen[str]:
+    """A child that runs on one core, ahead of others if so wanted, from its first instruction."""
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
+    if place.first:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
-        with (data / "stderr.log").open("a") as errors:
+        with (logs / "stderr.log").open("a") as errors:
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -107,19 +115,21 @@ def spawn(command: list[str], core: int, data: Path) -> subprocess.Popen[str]:
             )
     finally:
         os.sched_setaffinity(0, mine)
+        if place.first:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
-def _command(kind: str, data: Path, settings: list[str]) -> list[str]:
-    if kind != "broker":
-        return [sys.executable, "-m", f"bench.{kind}", str(data)]
+def _command(target: Target, data: Path, settings: list[str]) -> list[str]:
+    if target.server != "broker":
+        return [sys.executable, "-m", target.server, str(data), *target.options]
     command = [sys.executable, "-m", "broker", "serve", "--port", "0", "--data", str(data)]
     for setting in [*DEFAULT_SETTINGS, *settings]:
         command += ["--set", setting]
     return command
 
 
-def _ready(kind: str, process: subprocess.Popen[str], data: Path) -> str:
-    """The address out of the ready line."""
+def _ready(name: str, process: subprocess.Popen[str], data: Path) -> str:
+    """What the ready line says: the address, and the process if it is another one."""
     assert process.stdout is not None
     deadline = time.monotonic() + START_SECONDS
     with selectors.DefaultSelector() as selector:
@@ -129,8 +139,12 @@ def _ready(kind: str, process: subprocess.Popen[str], data: Path) -> str:
             if line.startswith(READY):
                 return line.removeprefix(READY).strip()
             if not line:
-                raise RunFailed(f"the {kind} did not start: {_last_words(data)}")
-    raise RunFailed(f"the {kind} was not ready within {START_SECONDS:g} s: {_last_words(data)}")
+                raise RunFailed(f"{name} did not start: {_last_words(data)}")
+    raise RunFailed(f"{name} was not ready within {START_SECONDS:g} s: {_last_words(data)}")
+
+
+def _name(target: Target) -> str:
+    return "the broker" if target.server == "broker" else target.name
 
 
 def _last_words(data: Path) -> str:
@@ -138,7 +152,7 @@ def _last_words(data: Path) -> str:
     return text[-ERRORS_SHOWN:] or "it said nothing"
 
 
-def _add_members(url: str, owner: str, names: list[str]) -> list[str]:
+def _add_members(url: str, owner: str, names: list[str], fields: dict[str, object]) -> list[str]:
     """As the owner, who observes: one `member.add` for each name, some at a time."""
     found: list[str] = []
     with connect(url, compression=None, max_size=None) as socket:
@@ -148,7 +162,7 @@ def _add_members(url: str, owner: str, names: list[str]) -> list[str]:
         for start in range(0, len(names), MEMBERS_AT_ONCE):
             portion = names[start : start + MEMBERS_AT_ONCE]
             frames = [
-                {"op": "member.add", "id": number, "member": name}
+                {"op": "member.add", "id": number, "member": name, **fields}
                 for number, name in enumerate(portion, start + 1)
             ]
             socket.send(msgspec.json.encode(frames), text=True)

@@ -34,6 +34,8 @@ class Traffic:
         self.settled_count = 0
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.paced = case.offered > 0
+        self.delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when nothing more is to be delivered."""
         self._copies = case.copies
         self._left = [case.messages or NEVER] * case.senders
         self._open = case.messages * case.senders or NEVER
@@ -41,6 +43,7 @@ class Traffic:
         self._padding = b"x" * max(0, case.body_bytes - NUMBER_DIGITS - 2)
         self._random = random.Random(SEED)
         self._started_at = 0
+        self._delivered_at = 0
         self._settled_at = 0
         self._sender = array("i")
         self._sent_at = array("q")
@@ -55,7 +58,7 @@ class Traffic:
     def start(self) -> None:
         """The clock runs from here."""
         self._started_at = now_ns()
-        if self.case.seconds:
+        if self.case.seconds and not self.paced:
             self._stop_at = self._started_at + int(self.case.seconds * 1e9)
 
     def take(self, sender: int, now: int) -> int:
@@ -116,6 +119,7 @@ class Traffic:
             copy = number * self._copies + peer - self.case.senders
         self._arrived[copy] += 1
         self._arrived_at[copy] = now
+        self._delivered_at = now
         self._deliveries.append(now - self._sent_at[number])
         return copy
 
@@ -135,6 +139,13 @@ class Traffic:
             and not self.finished.done()
         ):
             self.finished.set_result(None)
+        if (
+            self.case.acks_after
+            and self._open <= 0
+            and len(self._deliveries) >= self.deliveries
+            and not self.delivered.done()
+        ):
+            self.delivered.set_result(None)
 
     def fail(self, fault: str) -> None:
         """The driver cannot go on; the run has no figures."""
@@ -166,6 +177,11 @@ class Traffic:
     def seconds(self) -> float:
         """From the first send to the last durable ack."""
         return (self._settled_at - self._started_at) / 1e9
+
+    @property
+    def delivered_seconds(self) -> float:
+        """From the first send to the last delivery."""
+        return (self._delivered_at - self._started_at) / 1e9
 
     def latencies(self) -> tuple[Latency, Latency, Latency]:
         """Send to durable reply, send to delivery, delivery to durable ack."""

@@ -18,6 +18,7 @@ from typing import Final, cast
 
 import anyio
 
+from broker import __version__
 from broker.areas import operations
 from broker.areas.directory.load import last_start, load
 from broker.areas.directory.meshes import found
@@ -33,6 +34,8 @@ from broker.core.house import DEFAULT_MESH, House, Presence
 from broker.core.ports import Greeting, Line
 from broker.core.pump import LoopPump, Pump
 from broker.core.turn import Turn
+from broker.log import BadLevel, set_up
+from broker.metrics import Figures, Pulse, Sources
 from broker.net.hub import Hooks, Limits
 from broker.net.server import ListenFailed, Server
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
@@ -44,7 +47,9 @@ log = logging.getLogger("broker")
 DATABASE: Final = "postroom.db"
 OWNER_TOKEN: Final = "owner.token"  # noqa: S105 - the name of a file
 URL_FILE: Final = "broker.url"
+LOG_LEVEL: Final = "POSTROOM_LOG"  # the environment variable
 GOING_AWAY: Final = 1001
+GC_THRESHOLDS: Final = (200_000, 50, 100)  # little of what a message makes is ever a cycle
 LINGER_SECONDS: Final = 1.0  # time for a worker to ack what it has in hand
 DRAIN_SECONDS: Final = 5.0
 CLOSE_SECONDS: Final = 3.0
@@ -109,6 +114,9 @@ class Broker:
         if isinstance(self.pump, LoopPump):
             self.pump.executor = self.executor
         self.strangers: set[Conversation] = set()
+        self.figures = Figures(
+            Sources(clock, self.executor, self.house, operations, self.server, store)
+        )
 
     # -- what the conversations tell ------------------------------------------------------------
 
@@ -153,7 +161,8 @@ class Broker:
         return True, "ready\n"
 
     def _metrics(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
-        return 200, b"", "text/plain"
+        # A proxy on this machine makes every peer look local: what counts is where we listen.
+        return self.figures.answer(bearer, guarded=not self.server.loopback)
 
     def _fatal(self, fault: BaseException) -> None:
         if not self.failed.done():
@@ -225,15 +234,22 @@ async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     broker.begin(directory)
     await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
     _write_private(directory / URL_FILE, broker.server.url + "\n")
+    what = {"version": __version__, "url": broker.server.url, "data": os.path.abspath(directory)}
+    log.info("started", extra={**what, "settings": settings.changed()})
+    if not broker.server.loopback and listen.cert is None:
+        log.warning("listening without TLS: tokens and mail can be read on their way")
+    broker.figures.pulse = pulse = Pulse(asyncio.get_running_loop())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_told, broker, tasks.cancel_scope)
         tasks.start_soon(_until_failed, broker, tasks.cancel_scope)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 50, 50)
+        gc.set_threshold(*GC_THRESHOLDS)
         sys.stdout.write(f"postroom ready {broker.server.url}\n")
         sys.stdout.flush()
+    pulse.stop()
     await store.close()
+    log.info("stopped")
     return 1 if broker.failed.done() else 0
 
 
@@ -242,6 +258,7 @@ async def _until_told(broker: Broker, scope: anyio.CancelScope) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             break
+    log.info("draining", extra={"connections": broker.server.connections})
     await broker.drain()
     scope.cancel()
 
@@ -257,7 +274,11 @@ async def _until_failed(broker: Broker, scope: anyio.CancelScope) -> None:
 
 def serve(directory: Path, settings: Settings, listen: Listen) -> int:
     """Hold the data directory and run the broker on the fastest loop there is."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    try:
+        set_up(sys.stderr, os.environ.get(LOG_LEVEL, "info"))
+    except BadLevel as error:
+        sys.stderr.write(f"postroom: {LOG_LEVEL}: {error}\n")
+        return 2
     try:
         with DirectoryLock(directory, "serve"):
             return anyio.run(

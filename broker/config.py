@@ -107,8 +107,7 @@ class Settings:
             groups.setdefault(group, {})[key] = _checked(name, value)
         settings = cls()
         made = {
-            group: replace(getattr(settings, group), **changes)
-            for group, changes in groups.items()
+            group: replace(getattr(settings, group), **changes) for group, changes in groups.items()
         }
         settings = replace(settings, **made)
         _check_together(settings)
@@ -121,6 +120,11 @@ class Settings:
             for group in fields(self)
             for key in fields(getattr(self, group.name))
         }
+
+    def changed(self) -> dict[str, Any]:
+        """Those that are not as usual."""
+        usual = DEFAULTS.names()
+        return {name: value for name, value in self.names().items() if value != usual[name]}
 
 
 DEFAULTS: Final = Settings()

@@ -139,6 +139,10 @@ def _checks(data: Transaction, damage: list[str], wrong: list[Status]) -> dict[s
     }
     if not damage and not wrong:
         checks |= _checks_of_areas()
+        checks["storage.constraints"] = lambda _: (
+            Finding(table, f"{count} rows break a constraint")
+            for table, count in data.violations().items()
+        )
         # Last: what a noun finds and mends, it can say better.
         checks["storage.references"] = lambda _: (
             Finding(f"{table} {row}", f"refers to a row of {other} that is not there")

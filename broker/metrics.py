@@ -1,16 +1,16 @@
 """`/metrics`: the broker's plain numbers as Prometheus text, put together when somebody asks.
 
-Owns: the names of the metrics and who may read them. Nothing is counted here but the lateness of the
-event loop; each number is kept where it arises and only read at the scrape.
+Owns: the names of the metrics and who may read them. Each number is kept where it arises and only
+read at the scrape; nothing is measured here but how late the event loop is.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 
 from broker import __version__
 from broker.areas.directory.access import steers_broker
+from broker.config import SECOND
 from broker.spread import Spread
 
 if TYPE_CHECKING:
@@ -69,7 +70,6 @@ class Sources:
     operations: Operations
     server: Server
     store: Store
-    pulse: Pulse | None = None
 
 
 class Figures(Collector):
@@ -77,14 +77,18 @@ class Figures(Collector):
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self.pulse: Pulse | None = None
+        """Measures the event loop, once there is one to be measured."""
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
-    def answer(self, bearer: str | None, *, private: bool) -> tuple[int, bytes, str]:
-        """What `/metrics` says: status, body, content type. Where it is private to no machine, to
-        an owner or admin of the first mesh only."""
-        if not private:
+    def answer(self, bearer: str | None, *, guarded: bool) -> tuple[int, bytes, str]:
+        """What `/metrics` says: status, body, content type.
+
+        Where it is guarded, it says so to owners and admins of the first mesh only.
+        """
+        if guarded:
             steers = steers_broker(self._sources.house, self._sources.clock.now(), bearer)
             if steers is None:
                 return HTTPStatus.UNAUTHORIZED, b"a bearer token is needed here\n", PLAIN
@@ -94,14 +98,15 @@ class Figures(Collector):
 
     def collect(self) -> Iterable[Metric]:
         sources = self._sources
-        yield _gauge("build", "1, with what runs here", {
-            (__version__, sources.house.node): 1
-        }, "version", "node")  # fmt: skip
-        yield _gauge("uptime_seconds", "Time since the start", {
-            (): (sources.clock.now() - sources.house.started_at) / 1000
-        })  # fmt: skip
+        build = {(__version__, sources.house.node): 1}
+        yield _gauge("build", "1, with what runs here", build, "version", "node")
+        uptime = (sources.clock.now() - sources.house.started_at) / SECOND
+        yield _gauge("uptime_seconds", "Time since the start", {(): uptime})
         yield from _requests(sources)
         yield from _work(sources)
+        if self.pulse is not None:
+            lag = {(): self.pulse.lag}
+            yield _histogram("loop_lag_seconds", "How late the event loop does what is due", lag)
         yield from _people(sources)
         yield from _queues(sources.house)
         yield from _wire(sources)
@@ -109,6 +114,7 @@ class Figures(Collector):
 
 
 def _requests(sources: Sources) -> Iterator[Metric]:
+    measures = sources.executor.measures
     counts = {
         (operation.name, code): count
         for operation in sources.operations.table.values()
@@ -118,8 +124,8 @@ def _requests(sources: Sources) -> Iterator[Metric]:
     yield _counter("requests", "Requests that were answered", counts, "op", "code")
     yield _histogram(
         "request_seconds",
-        "From the arrival of a request to its answer: of changes with their commit, and of reads",
-        {("change",): sources.executor.seconds, ("read",): sources.executor.look_seconds},
+        "From the arrival of a request to the end of its batch; the look behind it, if it reads",
+        {("change",): measures.changes, ("read",): measures.reads},
         "kind",
     )
 
@@ -127,19 +133,15 @@ def _requests(sources: Sources) -> Iterator[Metric]:
 def _work(sources: Sources) -> Iterator[Metric]:
     executor, writer = sources.executor, sources.store.writer
     yield _counter("batches", "Transactions, tries that failed included", {(): executor.batches})
-    yield _histogram("batch_requests", "Requests in one transaction", {(): executor.sizes})
+    yield _histogram("batch_requests", "Requests in one transaction", {(): executor.measures.sizes})
     yield _histogram("commit_seconds", "Time of a commit, its sync included", {(): writer.seconds})
     yield _counter("statements", "SQL statements of the writer", {(): writer.statements})
     yield _counter("rows_written", "Rows inserted, updated and deleted", {(): writer.rows})
     waiting = {
         ("requests",): executor.waiting,
-        ("jobs",): executor.jobs,
         ("reads",): executor.looks,
     }
     yield _gauge("waiting", "What was asked for and is not done", waiting, "what")
-    if sources.pulse is not None:
-        lag = {(): sources.pulse.lag}
-        yield _histogram("loop_lag_seconds", "How late the event loop does what is due", lag)
 
 
 def _people(sources: Sources) -> Iterator[Metric]:
@@ -199,7 +201,8 @@ def _storage(sources: Sources) -> Iterator[Metric]:
     yield _gauge("draining", "1 while the broker goes away", {(): int(sources.executor.draining)})
 
 
-Samples = dict[tuple[str, ...], int] | dict[tuple[str, ...], float]
+Samples = Mapping[Any, float]
+"""By the values of the labels."""
 
 
 def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
@@ -216,9 +219,7 @@ def _counter(name: str, text: str, samples: Samples, *labels: str) -> Metric:
     return family
 
 
-def _histogram(
-    name: str, text: str, spreads: dict[tuple[str, ...], Spread], *labels: str
-) -> Metric:
+def _histogram(name: str, text: str, spreads: Mapping[Any, Spread], *labels: str) -> Metric:
     family = HistogramMetricFamily(f"postroom_{name}", text, labels=labels)
     for values, spread in spreads.items():
         total = 0

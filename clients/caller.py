@@ -7,7 +7,7 @@ else is made of. A new operation needs no edit here. Knows nothing of connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, Final, cast
 
 import msgspec
@@ -15,25 +15,25 @@ from msgspec import NODEFAULT, UNSET
 
 from broker.wire.frames import Answer, Request
 from broker.wire.operations import OPERATIONS
-from clients.holding import Holding
-from clients.identity import Identity
-from clients.requests import Decode, Requests
+from clients.identity import REMEMBERED_OPS, Identity
+from clients.requests import Requests, Verb
 
 ONCE_ONLY: Final = frozenset({"member.add", "token.create", "mesh.create", "mail.claim"})
 """What an answer that got lost would give away for ever: secrets that are shown once, claims."""
 OWN: Final = frozenset({"hello", "bye"})
 """What the client says by itself."""
 
+_encode: Final = msgspec.json.Encoder().encode
 
-class Operation:
+
+class Operation(Verb):
     """How one operation is called."""
 
-    __slots__ = ("decode", "names", "op", "renamed", "required", "struct")
+    __slots__ = ("names", "remembered", "renamed", "required", "required_names", "struct")
 
-    def __init__(self, op: str, struct: type[Request]) -> None:
-        self.op = op
+    def __init__(self, struct: type[Request]) -> None:
+        super().__init__(struct)
         self.struct = struct
-        self.decode: Decode = msgspec.json.Decoder(struct.Answer).decode
         fields = [field for field in msgspec.structs.fields(struct) if field.name != "id"]
         self.names = frozenset(field.name for field in fields)
         self.required = tuple(
@@ -41,33 +41,45 @@ class Operation:
             for field in fields
             if field.default is NODEFAULT and field.default_factory is NODEFAULT
         )
+        self.required_names = frozenset(self.required)
         self.renamed = {
             field.name: field.encode_name for field in fields if field.name != field.encode_name
         }
+        self.remembered = self.op in REMEMBERED_OPS
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Encode arguments, or say which one is wrong."""
-        if not fields.keys() <= self.names:
-            unknown = ", ".join(sorted(fields.keys() - self.names))
-            known = ", ".join(sorted(self.names))
-            raise TypeError(f"{self.op} takes no {unknown}; it takes {known}")
-        for name in self.required:
-            if name not in fields:
-                raise TypeError(f"{self.op} needs {name}")
+        names = fields.keys()
+        if not self.required_names <= names <= self.names:
+            raise self._wrong(names)
         if self.renamed:
             fields = {self.renamed.get(name, name): value for name, value in fields.items()}
-        if any(value is UNSET for value in fields.values()):
-            fields = {name: value for name, value in fields.items() if value is not UNSET}
-        return msgspec.json.encode(fields)
+        try:
+            return _encode(fields)
+        except TypeError:
+            # A field that is given as not given; looked for only here, where it costs nothing.
+            given = {name: value for name, value in fields.items() if value is not UNSET}
+            if len(given) == len(fields):
+                raise
+            return _encode(given)
+
+    def _wrong(self, names: Set[str]) -> TypeError:
+        unknown = ", ".join(sorted(names - self.names))
+        if unknown:
+            known = ", ".join(sorted(self.names))
+            return TypeError(f"{self.op} takes no {unknown}; it takes {known}")
+        missing = ", ".join(name for name in self.required if name not in names)
+        return TypeError(f"{self.op} needs {missing}")
 
     def positional(self, values: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
         """Give positional arguments the names of the required fields."""
-        if len(values) > len(self.required):
-            raise TypeError(f"{self.op} takes {len(self.required)} positional arguments")
-        for name, value in zip(self.required, values, strict=False):
-            if name in fields:
-                raise TypeError(f"{self.op} got {name} twice")
-            fields[name] = value
+        names = self.required[: len(values)]
+        if len(names) < len(values):
+            raise TypeError(f"{self.op} takes {len(names)} positional arguments")
+        if fields and not fields.keys().isdisjoint(names):
+            twice = ", ".join(name for name in names if name in fields)
+            raise TypeError(f"{self.op} got {twice} twice")
+        fields.update(zip(names, values, strict=True))
         return fields
 
     def check_repeat(self, fields: Mapping[str, Any]) -> None:
@@ -78,16 +90,15 @@ class Operation:
             raise ValueError(f"{self.op} can't be repeated safely" + " without a key" * unsafe)
 
 
-TABLE: Final = {op: Operation(op, struct) for op, struct in OPERATIONS.items() if op not in OWN}
+TABLE: Final = {op: Operation(struct) for op, struct in OPERATIONS.items() if op not in OWN}
 
 
 class Caller:
     """Calls operations for one client."""
 
-    def __init__(self, requests: Requests, identity: Identity, holding: Holding) -> None:
+    def __init__(self, requests: Requests, identity: Identity) -> None:
         self._requests = requests
         self._identity = identity
-        self._holding = holding
 
     async def call(
         self,
@@ -108,19 +119,31 @@ class Caller:
             operation = TABLE.get(request)
             if operation is None:
                 raise ValueError(f"there is no operation {request!r}")
+            return await self.do(operation, fields, timeout, repeat)
+        operation, encoded, fields = _taken_apart(request, fields)
+        return await self.do(operation, fields, timeout, repeat, encoded)
+
+    async def do(
+        self,
+        operation: Operation,
+        fields: dict[str, Any],
+        timeout: float | None,  # noqa: ASYNC109 - see above
+        repeat: bool,
+        encoded: bytes | None = None,
+    ) -> Answer:
+        """Do one operation with these fields."""
+        if encoded is None:
             encoded = operation.encode(fields)
-        else:
-            operation, encoded, fields = _taken_apart(request, fields)
         if repeat:
             operation.check_repeat(fields)
-        self._holding.check_size(encoded)
-        waiter = self._requests.ask(operation.op, encoded, operation.decode, repeat=repeat)
+        waiter = self._requests.ask(operation, encoded, repeat=repeat)
         if timeout is None:
             answer = await waiter
         else:
             async with asyncio.timeout(timeout):
                 answer = await waiter
-        self._identity.changed(operation.op, fields)
+        if operation.remembered:
+            self._identity.changed(operation.op, fields)
         return answer
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar, overload
 
 import anyio
@@ -16,7 +16,7 @@ from broker.wire.fields import Role, Status
 from broker.wire.frames import Event
 from broker.wire.presence import ClientInfo, Welcome
 from clients.asking import LOOK_SECONDS, Question, in_time
-from clients.errors import Closed
+from clients.errors import Closed, PostroomError
 from clients.events import BUFFERED, Reader
 from clients.identity import Identity
 from clients.keeper import Keeper
@@ -37,7 +37,7 @@ class Client(Operations):
     """One presence at a broker. `connect` makes it."""
 
     def __init__(self, parts: Parts) -> None:
-        super().__init__(parts.requests, parts.identity, parts.intake.holding)
+        super().__init__(parts.requests, parts.identity)
         self._parts = parts
         self.make_spaces(parts)
 
@@ -137,13 +137,15 @@ class Client(Operations):
 
 async def _leave(parts: Parts, keeper: Keeper, *, final: bool | None, grace: float) -> None:
     """Let handlers end, hear the last answers, say bye, close."""
-    parts.intake.stop()
-    with anyio.move_on_after(grace):
-        await parts.serving.ended()
+    if parts.serving.running:
+        parts.intake.stop()
+        with anyio.move_on_after(grace):
+            await parts.serving.ended()
     with anyio.move_on_after(LEAVE_SECONDS, shield=True):
         await parts.intake.holding.settled()
     keeper.stop()
-    with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+    # A connection that is lost now needs no good-bye.
+    with anyio.move_on_after(LEAVE_SECONDS, shield=True), suppress(PostroomError):
         if final is not None and (said := parts.talk.send_bye(final=final)) is not None:
             await said
     with anyio.move_on_after(LEAVE_SECONDS, shield=True):

@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 from broker.wire.errors import ErrorBody
 from broker.wire.frames import ErrorEvent, Event
 from broker.wire.mail import Delivery
-from broker.wire.presence import Welcome
+from broker.wire.presence import Bye, Hello, Welcome
 from clients.errors import (
     BY_CODE,
     Closed,
@@ -30,7 +30,7 @@ from clients.errors import (
 from clients.frames import DELIVER, event_of, frames_of, incoming
 from clients.identity import Identity
 from clients.link import Link, Lost
-from clients.requests import Requests, framed
+from clients.requests import Requests, Verb
 
 log = logging.getLogger("postroom.client")
 
@@ -39,6 +39,8 @@ HELLO: Final = 0
 LOOKS_PER_LEASE: Final = 4
 """A dead connection is noticed after two silent looks, with time left to resume the presence."""
 
+_HELLO: Final = Verb(Hello)
+_BYE: Final = Verb(Bye)
 _welcome: Final = msgspec.json.Decoder(Welcome).decode
 
 
@@ -54,9 +56,6 @@ class Reconnected(Event, tag="client.reconnected"):
 class Hearers(Protocol):
     """Whom a conversation tells what the broker says by itself."""
 
-    def deliver(self, delivery: Delivery) -> None:
-        """A delivery was pushed."""
-
     def event(self, event: Event) -> None:
         """Something else happened."""
 
@@ -70,13 +69,20 @@ class Hearers(Protocol):
 class Conversation:
     """What is said between one client and the broker."""
 
-    def __init__(self, identity: Identity, requests: Requests, hearers: Hearers) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        requests: Requests,
+        hearers: Hearers,
+        deliver: Callable[[Delivery], None],
+    ) -> None:
         self.identity = identity
         self.requests = requests
         self.welcome: Welcome | None = None
         self.fault: PostroomError | None = None
         """Why there will be no other connection, once that is so."""
-        self.hearers = hearers
+        self._hearers = hearers
+        self._deliver = deliver
         self._link: Link | None = None
         self._greeted: asyncio.Future[Welcome] | None = None
 
@@ -89,7 +95,7 @@ class Conversation:
         """Say hello on a new link; everything else waits for the answer."""
         self._link = link
         self._greeted = link.opened.get_loop().create_future()
-        link.send(framed("hello", HELLO, msgspec.json.encode(self.identity.hello())))
+        link.send(_HELLO.frame(HELLO, msgspec.json.encode(self.identity.hello())))
         return self._greeted
 
     def finish(self, fault: PostroomError) -> None:
@@ -97,13 +103,13 @@ class Conversation:
         if self.fault is None:
             self.fault = fault
             self.requests.finish(fault)
-            self.hearers.over(fault)
+            self._hearers.over(fault)
 
     def send_bye(self, *, final: bool) -> asyncio.Future[Any] | None:
         """Say bye, if there is anybody to say it to."""
         if not self.connected:
             return None
-        return self.requests.ask("bye", b'{"final":true}' if final else b"{}", bytes)  # type: ignore[arg-type]  # nobody reads it
+        return self.requests.ask(_BYE, b'{"final":true}' if final else b"{}")
 
     def hang_up(self) -> asyncio.Future[Lost] | None:
         """Close the link, if there is one; tell when it is closed."""
@@ -123,14 +129,18 @@ class Conversation:
     def received(self, data: bytes) -> None:
         """One message: replies wake who waits, pushes and events go to the hearers."""
         frames: list[bytes] | None = None
+        sent = self.requests.sent
         for index, head in enumerate(incoming(data)):
-            if head.re is not None:
-                if head.re == HELLO and self._greeted is not None:
+            if head.ev == DELIVER:
+                self._deliver(head)
+            elif head.re is not None:
+                if head.error is None and (pending := sent.pop(head.re, None)) is not None:
+                    pending.done(head.ok)
+                elif head.re == HELLO and self._greeted is not None:
                     self._answered_hello(head.ok, head.error)
+                    sent = self.requests.sent
                 else:
                     self.requests.answered(head.re, head.ok, head.error)
-            elif head.ev == DELIVER:
-                self.hearers.deliver(head)
             elif head.ev:
                 frames = frames or frames_of(data)
                 self._event(frames[index])
@@ -168,7 +178,7 @@ class Conversation:
         link.frame_limit = welcome.limits.get("frame", link.frame_limit)
         link.keep_alive(welcome.lease_ms / 1000 / LOOKS_PER_LEASE)
         # Before requests that waited: what they are about may have ended with the old connection.
-        self.hearers.resumed(welcome, first=first)
+        self._hearers.resumed(welcome, first=first)
         self.requests.begin(link.send)
         if not greeted.done():
             greeted.set_result(welcome)
@@ -179,7 +189,7 @@ class Conversation:
             return
         if isinstance(event, ErrorEvent):
             log.warning("%s: %s", event.error.code, event.error.message)
-        self.hearers.event(event)
+        self._hearers.event(event)
 
 
 _FINAL: Final[dict[int, Callable[[str], PostroomError]]] = {

@@ -62,7 +62,7 @@ class Reader:
             if isinstance(self._stream.fault, Closed):
                 raise StopAsyncIteration
             if self._stream.fault is not None:
-                raise self._stream.fault.with_traceback(None)
+                raise self._stream.fault.again()
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

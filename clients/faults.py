@@ -8,7 +8,7 @@ are made in `clients.errors`, which is also where applications import all of the
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from broker.wire.errors import ErrorBody
 from broker.wire.mail import Cancelled
@@ -16,6 +16,13 @@ from broker.wire.mail import Cancelled
 
 class PostroomError(Exception):
     """Whatever this package raises that is no programming error."""
+
+    def again(self) -> Self:
+        """Make the same once more: several tasks may get it, each with a traceback of its own."""
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__dict__.update(self.__dict__)
+        copy.__cause__ = self.__cause__
+        return copy
 
 
 class Refused(PostroomError):

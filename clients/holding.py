@@ -14,23 +14,44 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from broker.wire.errors import ErrorBody
 from broker.wire.frames import Answer
-from broker.wire.mail import Ack, Delivery, Extend, Extended, Nack
+from broker.wire.mail import Delivery, Extended
 from clients.errors import BY_CODE, PostroomError
 from clients.leases import Leases
 from clients.mail import HELD, SETTLED, SETTLING, Mail
-from clients.requests import Requests
+from clients.requests import Pending, Requests, Verb
+from clients.settling import EXTEND
 
 log = logging.getLogger("postroom.client")
 
 STALE: Final = BY_CODE["stale_claim"]
-DECODERS: Final = {
-    str(struct.__struct_config__.tag): msgspec.json.Decoder(struct.Answer).decode
-    for struct in (Ack, Nack, Extend)
-}
-HEAD_BYTES: Final = 100
-"""More than the operation's name and the id of a request take."""
+
+
+class Settling(Pending, gc=False, eq=False, kw_only=True):
+    """An ack or nack under way. A task may wait for it; the mail's state follows it anyway."""
+
+    holding: Holding
+    mail: Mail[Any]
+    waiter: asyncio.Future[Any] | None = None
+
+    def done(self, ok: Raw) -> None:
+        """The claim has ended as it was to."""
+        self.holding.ended(self.mail)
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            return
+        try:
+            waiter.set_result(self.verb.decode(ok))
+        except msgspec.DecodeError as fault:
+            waiter.set_exception(self.unreadable(fault))
+
+    def failed(self, fault: PostroomError) -> None:
+        """The claim stands, or is another's."""
+        self.holding.failed(self.mail, fault)
+        if self.waiter is None:
+            log.info("%s of %r: %s", self.verb.op, self.mail, fault)
+        elif not self.waiter.done():
+            self.waiter.set_exception(fault)
 
 
 class Holding:
@@ -45,7 +66,6 @@ class Holding:
         self._mails: dict[str, Mail[Any]] = {}
         self._settling = 0
         self._settled: asyncio.Future[None] | None = None
-        self.frame_limit: int | None = None
         self.over = False
         """Whether there is nobody to tell anything any more."""
 
@@ -61,7 +81,7 @@ class Holding:
         """Hold a delivery; None if its claim is held already, and this is the same once more."""
         known = self._mails.get(delivery.delivery)
         if known is not None:
-            if known.claim == delivery.claim:
+            if known.delivered.claim == delivery.claim:
                 return None
             self._lose(known)
         mail: Mail[Any] = Mail(self, delivery, lease_ms)
@@ -79,45 +99,43 @@ class Holding:
     def finish(self) -> None:
         """There will be no other connection: nothing can be kept or told."""
         self.over = True
+        self._mails.clear()
         self._look_settled()
 
     # -- the desk of every mail -------------------------------------------------------------------
 
-    async def settle(self, mail: Mail[Any], op: str, fields: bytes) -> Any:
+    async def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Any:
         """End a claim, and wait for the answer. Who stops waiting does not take it back."""
-        self._begin(mail, fields)
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def told(answer: Answer | PostroomError) -> None:
-            fault = answer if isinstance(answer, PostroomError) else None
-            self._end(mail, fault)
-            if waiter.done():
-                return
-            if isinstance(answer, PostroomError):
-                waiter.set_exception(answer)
-            else:
-                waiter.set_result(answer)
-
-        self._requests.tell(op, fields, DECODERS[op], told, repeat=True)
+        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
+        self._begin(mail, verb, fields, waiter)
         return await waiter
 
-    def settle_quietly(self, mail: Mail[Any], op: str, fields: bytes) -> None:
+    def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End a claim; nobody waits."""
-        if mail.state != HELD or self.over:
-            return
-        self._begin(mail, fields)
+        if mail.state == HELD and not self.over:
+            self._begin(mail, verb, fields, None)
 
-        def told(answer: Answer | PostroomError) -> None:
-            fault = answer if isinstance(answer, PostroomError) else None
-            if fault is not None:
-                log.info("%s of %r: %s", op, mail, fault)
-            self._end(mail, fault)
+    def ended(self, mail: Mail[Any]) -> None:
+        """A claim has ended as it was to."""
+        mail.state = SETTLED
+        self._forget(mail)
+        self._settling -= 1
+        if not self._settling:
+            self._look_settled()
 
-        self._requests.tell(op, fields, undecoded, told, repeat=True)
+    def failed(self, mail: Mail[Any], fault: PostroomError) -> None:
+        """A claim has not ended so."""
+        if isinstance(fault, STALE):
+            self._lose(mail)
+        else:
+            mail.state = HELD
+        self._settling -= 1
+        if not self._settling:
+            self._look_settled()
 
     async def prolong(self, mail: Mail[Any], fields: bytes) -> Extended:
         """Extend a lease, and wait for the answer."""
-        waiter = self._requests.ask("mail.extend", fields, DECODERS["mail.extend"])
+        waiter = self._requests.ask(EXTEND, fields)
         try:
             extended = await waiter
         except STALE:
@@ -139,34 +157,19 @@ class Holding:
                 self._leases.hold(mail, mail.delivered.lease_ms)
 
         if not self.over:
-            self._requests.tell("mail.extend", fields, DECODERS["mail.extend"], told)
-
-    def check_size(self, fields: bytes) -> None:
-        """Refuse here what the broker would close the connection for."""
-        if self.frame_limit is not None and len(fields) + HEAD_BYTES > self.frame_limit:
-            text = f"{len(fields):,} bytes, over the {self.frame_limit:,} that the broker takes"
-            raise BY_CODE["too_large"](ErrorBody("too_large", text, False))
+            self._requests.tell(EXTEND, fields, told)
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _begin(self, mail: Mail[Any], fields: bytes) -> None:
+    def _begin(
+        self, mail: Mail[Any], verb: Verb, fields: bytes, waiter: asyncio.Future[Any] | None
+    ) -> None:
         if mail.state != HELD:
             raise RuntimeError(f"{mail!r} was acked or given back before")
-        self.check_size(fields)
+        pending = Settling(verb=verb, repeat=True, holding=self, mail=mail, waiter=waiter)
+        self._requests.put(pending, fields)
         mail.state = SETTLING
         self._settling += 1
-
-    def _end(self, mail: Mail[Any], fault: PostroomError | None) -> None:
-        self._settling -= 1
-        if fault is None:
-            mail.state = SETTLED
-            self._forget(mail)
-        elif isinstance(fault, STALE):
-            self._lose(mail)
-        else:
-            mail.state = HELD
-        if not self._settling:
-            self._look_settled()
 
     def _look_settled(self) -> None:
         if self._settled is not None:
@@ -179,11 +182,7 @@ class Holding:
         self._forget(mail)
 
     def _forget(self, mail: Mail[Any]) -> None:
-        if self._mails.get(mail.delivery) is mail:
-            del self._mails[mail.delivery]
+        mails, delivery = self._mails, mail.delivered.delivery
+        if mails.get(delivery) is mail:
+            del mails[delivery]
             self._leases.let_go()
-
-
-def undecoded(ok: Raw) -> Any:
-    """Decode nothing: nobody looks at it."""
-    return ok

@@ -16,6 +16,8 @@ from broker import __version__
 from broker.wire.presence import ClientInfo, Hello, Welcome
 
 NAME: Final = "postroom-python"
+REMEMBERED_OPS: Final = frozenset({"group.join", "group.leave", "peer.watch", "presence.update"})
+"""What changes something that a later hello says."""
 REMEMBERED: Final = ("status", "summary", "capacity")
 
 

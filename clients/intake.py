@@ -13,15 +13,16 @@ from typing import Any, Final
 import msgspec
 
 from broker.wire.mail import Delivery
-from broker.wire.presence import Welcome
+from broker.wire.presence import UpdatePresence, Welcome
 from clients.errors import PostroomError
-from clients.holding import Holding, undecoded
+from clients.holding import Holding
 from clients.identity import Identity
 from clients.leases import Leases
 from clients.mail import Mail
 from clients.questions import RECEIPT, Questions
-from clients.requests import Requests, unheard
+from clients.requests import Requests, Verb
 
+UPDATE: Final = Verb(UpdatePresence)
 MOST_CAPACITY: Final = 10_000
 """What the broker takes for a capacity."""
 
@@ -63,7 +64,7 @@ class Intake:
             mail.release("stopped")
             return
         self._unread.append(mail)
-        if not self._waking:
+        if self._waiters and not self._waking:
             self._wake()
 
     def resumed(self, welcome: Welcome) -> None:
@@ -91,7 +92,7 @@ class Intake:
         while not unread:
             if self.stopping or self.fault is not None:
                 return None
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            waiter: asyncio.Future[None] = self._requests.loop.create_future()
             self._waiters.append(waiter)
             try:
                 await waiter
@@ -99,10 +100,15 @@ class Intake:
                 self._gave_up(waiter)
                 raise
             self._waking = False
-        if self.stopping or self.fault is not None:
+        return self.next_unread()
+
+    def next_unread(self) -> Mail[Any] | None:
+        """Take a mail if there is one."""
+        unread = self._unread
+        if not unread or self.stopping or self.fault is not None:
             return None
         mail = unread.popleft()
-        if unread:
+        if unread and self._waiters:
             self._wake()
         return mail
 
@@ -145,7 +151,7 @@ class Intake:
             return
         self._identity.said["capacity"] = capacity
         fields = msgspec.json.encode({"capacity": capacity})
-        self._requests.tell("presence.update", fields, undecoded, unheard)
+        self._requests.tell(UPDATE, fields)
 
     # -- inside -----------------------------------------------------------------------------------
 

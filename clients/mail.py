@@ -6,20 +6,20 @@ is the intake's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, Struct
 
-from broker.wire.fields import MAX_TEXT_BYTES
-from broker.wire.mail import Acked, Content, Delivery, Extended, Nacked, Sent
+from broker.wire.mail import Acked, Delivery, Extended, Nacked, Sent
 from clients.errors import BodyUnreadable
-from clients.outputs import output, written
+from clients.outputs import output
+from clients.requests import Verb
+from clients.settling import ACK, NACK, Outputs, acking, extending, nacking
 
 T = TypeVar("T")
-Outputs = Iterable[Content | Mapping[str, Any]]
 
 HELD: Final = 0
 SETTLING: Final = 1
@@ -28,7 +28,6 @@ SETTLED: Final = 2
 Read = Callable[[Raw], Any]
 
 read_any: Final[Read] = msgspec.json.Decoder().decode
-_encode: Final = msgspec.json.Encoder().encode
 
 
 def reader(type: Any) -> Read:  # noqa: A002 - the word of msgspec
@@ -39,37 +38,35 @@ def reader(type: Any) -> Read:  # noqa: A002 - the word of msgspec
 class Desk(Protocol):
     """What a mail asks of the client that holds it."""
 
-    async def settle(self, mail: Mail[Any], op: str, fields: bytes) -> Any:
+    def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Coroutine[Any, Any, Any]:
         """End the claim, and wait for the answer."""
 
-    def settle_quietly(self, mail: Mail[Any], op: str, fields: bytes) -> None:
+    def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End the claim; what goes wrong is logged."""
 
-    async def prolong(self, mail: Mail[Any], fields: bytes) -> Extended:
+    def prolong(self, mail: Mail[Any], fields: bytes) -> Coroutine[Any, Any, Extended]:
         """Extend the lease, and wait for the answer."""
 
     def renew(self, mail: Mail[Any], fields: bytes) -> None:
         """Extend the lease; nobody waits."""
 
 
-class Mail(Generic[T]):
+class Mail(Struct, Generic[T], gc=False, eq=False):
     """A delivery that this client holds a claim on."""
 
-    __slots__ = ("_body", "_desk", "delivered", "lease_ms", "lost", "read", "state")
-
-    def __init__(self, desk: Desk, delivered: Delivery, lease_ms: int | None = None) -> None:
-        self._desk = desk
-        self._body: Any = UNSET
-        self.delivered = delivered
-        """The delivery as the broker wrote it."""
-        self.lease_ms = lease_ms
-        """The lease that is asked for at renewals; None leaves it to the broker."""
-        self.read: Read = read_any
-        """How `body` is decoded."""
-        self.state = HELD
-        self.lost = False
-        """Whether the lease has ended before the work: somebody else may be handed the mail. An ack
-        is still worth trying; the broker refuses it if somebody was."""
+    desk: Desk
+    """Where it is settled; not for applications."""
+    delivered: Delivery
+    """The delivery as the broker wrote it."""
+    lease_ms: int | None = None
+    """The lease that is asked for at renewals; None leaves it to the broker."""
+    state: int = HELD
+    lost: bool = False
+    """Whether the lease has ended before the work: somebody else may be handed the mail. An ack is
+    still worth trying; the broker refuses it if somebody was."""
+    read: Read = read_any
+    """How `body` is decoded."""
+    decoded: Any = UNSET
 
     def __repr__(self) -> str:
         """Name the delivery; never show a body."""
@@ -152,9 +149,9 @@ class Mail(Generic[T]):
     @property
     def body(self) -> T:
         """The body, decoded when it is first asked for."""
-        if self._body is UNSET:
-            self._body = self._decoded(self.read)
-        body: T = self._body
+        if self.decoded is UNSET:
+            self.decoded = self._decoded(self.read)
+        body: T = self.decoded
         return body
 
     def decode(self, type: Any) -> Any:  # noqa: A002 - the word of msgspec
@@ -169,40 +166,33 @@ class Mail(Generic[T]):
 
     # -- what can be done with it -----------------------------------------------------------------
 
-    async def ack(self, outputs: Outputs = ()) -> Acked:
+    def ack(self, outputs: Outputs = ()) -> Coroutine[Any, Any, Acked]:
         """Say that it is done, and send the outputs, all in one transaction."""
-        acked: Acked = await self._desk.settle(self, "mail.ack", self._acking(outputs))
-        return acked
+        return self.desk.settle(self, ACK, acking(self.delivered, outputs))
 
     async def reply(self, body: Any, *, outputs: Outputs = (), **fields: Any) -> Sent:
-        """Ack it with an answer to its sender."""
-        fields.setdefault("reply_to", self.message)
-        answer = output(fields.pop("to", self.sender), body, **fields)
-        acked = await self.ack([answer, *outputs])
+        """Ack it with an answer to its sender. Further fields are those of `mail.send`."""
+        answer = {"to": self.sender, "reply_to": self.message, **fields}
+        acked = await self.ack([output(answer.pop("to"), body, **answer), *outputs])
         return acked.outputs[0]
 
-    async def nack(
+    def nack(
         self,
         reason: str | None = None,
         *,
         delay_ms: int | None = None,
         blame: bool = True,
         dead: bool = False,
-    ) -> Nacked:
+    ) -> Coroutine[Any, Any, Nacked]:
         """Give it back to its queue, or bury it with `dead`."""
-        fields = self._nacking(reason, delay_ms=delay_ms, blame=blame, dead=dead)
-        nacked: Nacked = await self._desk.settle(self, "mail.nack", fields)
-        return nacked
+        fields = nacking(self.delivered, reason, delay_ms=delay_ms, blame=blame, dead=dead)
+        return self.desk.settle(self, NACK, fields)
 
-    async def extend(self, note: str | None = None, *, lease_ms: int | None = None) -> Extended:
+    def extend(
+        self, note: str | None = None, *, lease_ms: int | None = None
+    ) -> Coroutine[Any, Any, Extended]:
         """Say that it is still worked on; the sender sees the note. Plain ones go by themselves."""
-        fields = self._named()
-        if note is not None:
-            fields["note"] = note
-        lease_ms = lease_ms or self.lease_ms
-        if lease_ms is not None:
-            fields["lease_ms"] = lease_ms
-        return await self._desk.prolong(self, _encode(fields))
+        return self.desk.prolong(self, extending(self.delivered, lease_ms or self.lease_ms, note))
 
     @property
     def settled(self) -> bool:
@@ -231,20 +221,21 @@ class Mail(Generic[T]):
 
     def done(self) -> None:
         """Ack it; nobody waits for the answer."""
-        self._desk.settle_quietly(self, "mail.ack", self._acking(()))
+        self.desk.settle_quietly(self, ACK, acking(self.delivered))
 
     def give_back(self, fault: BaseException) -> None:
         """Nack it for what went wrong: buried if it can't be read, blameless if interrupted."""
-        fields = self._nacking(
-            cut(f"{type(fault).__name__}: {fault}"),
+        fields = nacking(
+            self.delivered,
+            f"{type(fault).__name__}: {fault}",
             blame=isinstance(fault, Exception),
             dead=isinstance(fault, BodyUnreadable),
         )
-        self._desk.settle_quietly(self, "mail.nack", fields)
+        self.desk.settle_quietly(self, NACK, fields)
 
     def release(self, reason: str) -> None:
         """Give it back without blame."""
-        self._desk.settle_quietly(self, "mail.nack", self._nacking(reason, blame=False))
+        self.desk.settle_quietly(self, NACK, nacking(self.delivered, reason, blame=False))
 
     @property
     def wanted(self) -> bool:
@@ -253,41 +244,4 @@ class Mail(Generic[T]):
 
     def renew(self) -> None:
         """Keep the lease."""
-        fields = self._named()
-        if self.lease_ms is not None:
-            fields["lease_ms"] = self.lease_ms
-        self._desk.renew(self, _encode(fields))
-
-    def _named(self) -> dict[str, Any]:
-        return {"delivery": self.delivered.delivery, "claim": self.delivered.claim}
-
-    def _acking(self, outputs: Outputs) -> bytes:
-        fields = self._named()
-        if outputs:
-            fields["outputs"] = written(outputs)
-        return _encode(fields)
-
-    def _nacking(
-        self,
-        reason: str | None,
-        *,
-        delay_ms: int | None = None,
-        blame: bool = True,
-        dead: bool = False,
-    ) -> bytes:
-        fields = self._named()
-        if reason is not None:
-            fields["reason"] = reason
-        if delay_ms is not None:
-            fields["delay_ms"] = delay_ms
-        if not blame:
-            fields["blame"] = False
-        if dead:
-            fields["dead"] = True
-        return _encode(fields)
-
-
-def cut(text: str) -> str:
-    """Cut a text to what the wire takes, never within a character."""
-    whole = text.encode(errors="replace")
-    return whole[:MAX_TEXT_BYTES].decode(errors="ignore")
+        self.desk.renew(self, extending(self.delivered, self.lease_ms))

@@ -5,20 +5,23 @@ Owns: which part hears of what. Holds no rule of any of them, and nothing that a
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from broker.wire.frames import Event
-from broker.wire.mail import Delivery, Progress
-from broker.wire.presence import Welcome
+from broker.wire.mail import Progress
+from broker.wire.presence import WatchPeers, Welcome
 from clients.conversation import Conversation, Reconnected
 from clients.errors import PostroomError
 from clients.events import Events
-from clients.holding import undecoded
 from clients.identity import Identity
 from clients.intake import Intake
 from clients.leases import Leases
-from clients.requests import Requests, unheard
+from clients.requests import NO_LIMIT, Requests, Verb
 from clients.serving import Serving
+
+WATCH: Final = Verb(WatchPeers)
 
 
 class Parts:
@@ -31,13 +34,9 @@ class Parts:
         self.intake = Intake(self.requests, identity, self.leases)
         self.serving = Serving(self.intake)
         self.events = Events()
-        self.talk = Conversation(identity, self.requests, self)
+        self.talk = Conversation(identity, self.requests, self, self.intake.deliver)
 
     # -- what the conversation tells --------------------------------------------------------------
-
-    def deliver(self, delivery: Delivery) -> None:
-        """A delivery was pushed."""
-        self.intake.deliver(delivery)
 
     def event(self, event: Event) -> None:
         """The broker tells something."""
@@ -47,7 +46,7 @@ class Parts:
 
     def resumed(self, welcome: Welcome, *, first: bool) -> None:
         """There is a presence, and requests may be sent."""
-        self.intake.holding.frame_limit = welcome.limits.get("frame")
+        self.requests.frame_limit = welcome.limits.get("frame", NO_LIMIT)
         if first:
             return
         self.events.tell(Reconnected(welcome=welcome))
@@ -55,7 +54,7 @@ class Parts:
         if self.identity.watch is not None:
             # A watch ends with its connection. It begins anew with all who are there.
             fields = msgspec.json.encode(self.identity.watch)
-            self.requests.tell("peer.watch", fields, undecoded, unheard)
+            self.requests.tell(WATCH, fields)
 
     def over(self, fault: PostroomError) -> None:
         """There will be no other connection."""

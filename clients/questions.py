@@ -57,20 +57,19 @@ class Questions:
         self._over: OrderedDict[str, None] = OrderedDict()
         self._unsent: set[Asked] = set()
         self._early: list[Mail[Any]] = []
-
-    @property
-    def open(self) -> int:
+        self.open = 0
         """How many wait for an answer."""
-        return len(self._waiting) + len(self._unsent)
 
     def opened(self, question: Asked) -> None:
         """A question is on its way; which message it is, is not known yet."""
         self._unsent.add(question)
+        self._count()
 
     def sent(self, question: Asked, message: str) -> list[Mail[Any]]:
         """The question has a message id; gives what came early and is no answer to anything."""
         self._unsent.discard(question)
         self._waiting[message] = question
+        self._count()
         return self._sort_early()
 
     def closed(self, question: Asked, message: str | None) -> list[Mail[Any]]:
@@ -80,6 +79,7 @@ class Questions:
             self._over[message] = None
             if len(self._over) > REMEMBERED:
                 self._over.popitem(last=False)
+        self._count()
         return self._sort_early()
 
     def take(self, mail: Mail[Any]) -> bool:
@@ -110,12 +110,15 @@ class Questions:
     def fail(self, fault: PostroomError) -> None:
         """No answer can come to any of them."""
         for question in [*self._waiting.values(), *self._unsent]:
-            question.fail(fault)
+            question.fail(fault.again())
 
     def forget_early(self) -> list[Mail[Any]]:
         """Give up what was put aside."""
         early, self._early = self._early, []
         return early
+
+    def _count(self) -> None:
+        self.open = len(self._waiting) + len(self._unsent)
 
     def _receipt(self, mail: Mail[Any]) -> bool:
         try:

@@ -7,93 +7,122 @@ Knows nothing of sockets or of what an operation means.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from broker.wire.errors import ErrorBody
-from broker.wire.frames import Answer
-from clients.errors import ConnectionLost, PostroomError, ProtocolFault, refused
+from broker.wire.frames import Answer, Request
+from clients.errors import BY_CODE, ConnectionLost, PostroomError, ProtocolFault, refused
 
 log = logging.getLogger("postroom.client")
 
 DRAINING: Final = "draining"
+NO_LIMIT: Final = 2**62
 
-Decode = Callable[[Raw], Answer]
 Told = Callable[[Answer | PostroomError], None]
 
 
-class Pending:
-    """A request whose reply has not come. The reply wakes a waiting task."""
+class Verb:
+    """An operation on the wire: how its frames begin, and what its answers are."""
 
-    __slots__ = ("decode", "frame", "id", "op", "repeat", "waiter")
+    __slots__ = ("decode", "head", "op")
 
-    def __init__(
-        self, id: int, op: str, frame: bytes, decode: Decode, repeat: bool, waiter: Any
-    ) -> None:
-        self.id = id
-        self.op = op
-        self.frame = frame
-        self.decode = decode
-        self.repeat = repeat
-        """Whether it is sent again after a lost connection, instead of failing."""
-        self.waiter = waiter
+    def __init__(self, struct: type[Request]) -> None:
+        self.op = str(struct.__struct_config__.tag)
+        self.head = b'{"op":"%b","id":' % self.op.encode()
+        self.decode: Callable[[Raw], Answer] = msgspec.json.Decoder(struct.Answer).decode
+
+    def frame(self, id: int, fields: bytes) -> bytes:
+        """Make a frame of encoded fields."""
+        if fields == b"{}":
+            return b"%b%d}" % (self.head, id)
+        return b"%b%d,%b" % (self.head, id, fields[1:])
+
+
+# These are made for each message: structs that the collector passes over. None outlives its reply.
+class Pending(Struct, gc=False, eq=False, kw_only=True):
+    """A request whose reply has not come."""
+
+    verb: Verb
+    repeat: bool = False
+    """Whether it is sent again after a lost connection, instead of failing."""
+    id: int = 0
+    frame: bytes = b""
 
     def done(self, ok: Raw) -> None:
         """The broker did it."""
+        raise NotImplementedError
+
+    def failed(self, fault: PostroomError) -> None:
+        """It was refused, or nobody knows."""
+        raise NotImplementedError
+
+    def abandoned(self) -> bool:
+        """Whether nobody cares any more."""
+        return False
+
+    def unreadable(self, fault: msgspec.DecodeError) -> ProtocolFault:
+        """Say that the answer can't be read."""
+        return ProtocolFault(f"the answer to {self.verb.op} can't be read: {fault}")
+
+
+class Asked(Pending, gc=False, eq=False, kw_only=True):
+    """A request that a task waits for."""
+
+    waiter: asyncio.Future[Answer]
+
+    def done(self, ok: Raw) -> None:
+        """Wake the task."""
         waiter = self.waiter
         if waiter.done():
             return
         try:
-            waiter.set_result(self.decode(ok))
+            waiter.set_result(self.verb.decode(ok))
         except msgspec.DecodeError as fault:
-            waiter.set_exception(ProtocolFault(f"the answer to {self.op} can't be read: {fault}"))
+            waiter.set_exception(self.unreadable(fault))
 
     def failed(self, fault: PostroomError) -> None:
-        """It was refused, or nobody knows."""
+        """Wake the task with what went wrong."""
         if not self.waiter.done():
             self.waiter.set_exception(fault)
 
-    @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return bool(self.waiter.done())
+        """Whether the task was cancelled."""
+        return self.waiter.done()
 
 
-class Notice(Pending):
-    """The same, but the reply is told to a function: no task waits."""
+class Notice(Pending, gc=False, eq=False, kw_only=True):
+    """A request whose reply is told to a function: no task waits."""
 
-    __slots__ = ()
+    told: Told
 
     def done(self, ok: Raw) -> None:
-        """The broker did it."""
+        """Tell the answer."""
         try:
-            answer = self.decode(ok)
+            answer: Answer | ProtocolFault = self.verb.decode(ok)
         except msgspec.DecodeError as fault:
-            self.waiter(ProtocolFault(f"the answer to {self.op} can't be read: {fault}"))
-        else:
-            self.waiter(answer)
+            answer = self.unreadable(fault)
+        self.told(answer)
 
     def failed(self, fault: PostroomError) -> None:
-        """It was refused, or nobody knows."""
-        self.waiter(fault)
-
-    @property
-    def abandoned(self) -> bool:
-        """What is told to a function is always wanted."""
-        return False
+        """Tell what went wrong."""
+        self.told(fault)
 
 
 class Requests:
     """All requests of one client, over all its connections."""
 
     def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-        self._sent: dict[int, Pending] = {}
+        self.loop = asyncio.get_running_loop()
+        self.sent: dict[int | str, Pending] = {}
+        """What waits for a reply, by its id; who takes one out tells it the reply."""
+        self.frame_limit = NO_LIMIT
+        """Bytes of a message that the broker takes."""
+        self._last = 0
         self._unsent: list[Pending] = []
         self._send: Callable[[bytes], None] | None = None
         self._over: PostroomError | None = None
@@ -103,65 +132,59 @@ class Requests:
         self._send = send
         unsent, self._unsent = self._unsent, []
         for pending in unsent:
-            if not pending.abandoned:
-                self._sent[pending.id] = pending
+            if not pending.abandoned():
+                self.sent[pending.id] = pending
                 send(pending.frame)
 
     def lose(self, reason: str, close_code: int) -> None:
         """The connection is gone. What may be repeated waits for the next one, the rest fails."""
         self._send = None
-        sent, self._sent = self._sent, {}
-        again = [pending for pending in sent.values() if pending.repeat]
-        self._unsent[:0] = again
+        sent, self.sent = self.sent, {}
+        self._unsent[:0] = [pending for pending in sent.values() if pending.repeat]
         for pending in sent.values():
             if not pending.repeat:
-                text = f"the connection was lost before {pending.op} was answered: {reason}"
+                text = f"the connection was lost before {pending.verb.op} was answered: {reason}"
                 pending.failed(ConnectionLost(text, close_code))
 
     def finish(self, fault: PostroomError) -> None:
         """There will be no other connection."""
         self._send, self._over = None, fault
-        left = [*self._sent.values(), *self._unsent]
-        self._sent, self._unsent = {}, []
+        left = [*self.sent.values(), *self._unsent]
+        self.sent, self._unsent = {}, []
         for pending in left:
-            pending.failed(fault)
+            pending.failed(fault.again())
 
-    def ask(
-        self, op: str, fields: bytes, decode: Decode, *, repeat: bool = False
-    ) -> asyncio.Future[Answer]:
+    def ask(self, verb: Verb, fields: bytes, *, repeat: bool = False) -> asyncio.Future[Answer]:
         """Send a request; the future is its answer."""
-        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._take(Pending, op, fields, decode, repeat, waiter)
+        waiter: asyncio.Future[Answer] = self.loop.create_future()
+        self.put(Asked(verb=verb, repeat=repeat, waiter=waiter), fields)
         return waiter
 
     def tell(
-        self, op: str, fields: bytes, decode: Decode, then: Told, *, repeat: bool = False
+        self, verb: Verb, fields: bytes, told: Told | None = None, *, repeat: bool = False
     ) -> None:
         """Send a request for whose answer no task waits."""
-        self._take(Notice, op, fields, decode, repeat, then)
+        self.put(Notice(verb=verb, repeat=repeat, told=told or unheard), fields)
 
-    def _take(
-        self,
-        kind: type[Pending],
-        op: str,
-        fields: bytes,
-        decode: Decode,
-        repeat: bool,
-        waiter: Any,
-    ) -> None:
+    def put(self, pending: Pending, fields: bytes) -> None:
+        """Number a request and send it, now or when there is a connection."""
         if self._over is not None:
-            raise self._over.with_traceback(None)
-        id = next(self._numbers)
-        pending = kind(id, op, framed(op, id, fields), decode, repeat, waiter)
+            raise self._over.again()
+        self._last = id = self._last + 1
+        frame = pending.verb.frame(id, fields)
+        if len(frame) > self.frame_limit:
+            raise too_large(len(frame), self.frame_limit)
+        pending.id = id
+        pending.frame = frame
         if self._send is None:
             self._unsent.append(pending)
         else:
-            self._sent[id] = pending
-            self._send(pending.frame)
+            self.sent[id] = pending
+            self._send(frame)
 
     def answered(self, id: int | str, ok: Raw, error: ErrorBody | None) -> None:
         """A reply has come."""
-        pending = self._sent.pop(id, None)  # type: ignore[arg-type]  # a string is nobody's
+        pending = self.sent.pop(id, None)
         if pending is None:
             log.warning("a reply to %r, which nobody waits for", id)
         elif error is None:
@@ -169,16 +192,16 @@ class Requests:
         elif error.code == DRAINING and pending.repeat:
             self._unsent.append(pending)
         else:
-            pending.failed(refused(error, pending.op))
+            pending.failed(refused(error, pending.verb.op))
+
+
+def too_large(size: int, limit: int) -> PostroomError:
+    """Refuse here what the broker would close the connection for."""
+    text = f"a request of {size:,} bytes, over the {limit:,} that the broker takes"
+    return BY_CODE["too_large"](ErrorBody("too_large", text, False))
 
 
 def unheard(answer: Answer | PostroomError) -> None:
     """Hear an answer that changes nothing."""
     if isinstance(answer, PostroomError):
         log.info("refused: %s", answer)
-
-
-def framed(op: str, id: int, fields: bytes) -> bytes:
-    """Make a frame of an operation's encoded fields."""
-    head = b'{"op":"%b","id":%d' % (op.encode(), id)
-    return head + b"}" if fields == b"{}" else head + b"," + fields[1:]

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -55,12 +56,12 @@ class Serving:
         self._running = 0
         self._ended: asyncio.Future[None] | None = None
 
-    async def serve(self, handler: Handler[Any], concurrency: int, type: Any) -> None:  # noqa: A002 - the word of msgspec
+    async def serve(self, handler: Handler[Any], concurrency: int, wanted: Any) -> None:
         """Hand mails to a handler until this client stops."""
         if concurrency < 1:
             raise ValueError("concurrency is at least 1")
-        read = reader(type)
-        typed = type is not None
+        read = reader(wanted)
+        typed = wanted is not None
         self._running += 1
         try:
             async with anyio.create_task_group() as workers:
@@ -74,6 +75,11 @@ class Serving:
                 self._ended = None
         _raise_unless_closed(self._intake)
 
+    @property
+    def running(self) -> bool:
+        """Whether anybody serves."""
+        return self._running > 0
+
     async def ended(self) -> None:
         """Wait until no handler runs any more."""
         while self._running:
@@ -82,14 +88,14 @@ class Serving:
             await asyncio.shield(self._ended)
 
     async def _work(self, handler: Handler[Any], read: Read, typed: bool) -> None:
-        take = self._intake.take
-        while (mail := await take()) is not None:
+        intake = self._intake
+        while (mail := intake.next_unread() or await intake.take()) is not None:
             mail.read = read
             if typed and not readable(mail):
                 continue
             try:
                 result = handler(mail)
-                if inspect.isawaitable(result):
+                if type(result) is CoroutineType or inspect.isawaitable(result):
                     await result
             except Exception as fault:
                 log.warning("the handler failed on %r", mail, exc_info=True)
@@ -117,4 +123,4 @@ def readable(mail: Mail[Any]) -> bool:
 
 def _raise_unless_closed(intake: Intake) -> None:
     if intake.fault is not None and not isinstance(intake.fault, Closed):
-        raise intake.fault.with_traceback(None)
+        raise intake.fault.again()

@@ -14,10 +14,17 @@ from clients.rooms import ROOMS, Home, Room
 
 
 def _method(operation: Operation) -> Callable[..., Awaitable[Any]]:
-    def method(space: Room, /, *values: Any, **fields: Any) -> Awaitable[Any]:
+    def method(
+        space: Room,
+        /,
+        *values: Any,
+        timeout: float | None = None,
+        repeat: bool = False,
+        **fields: Any,
+    ) -> Awaitable[Any]:
         if values:
             fields = operation.positional(values, fields)
-        return space.caller.call(operation.op, **fields)
+        return space.caller.do(operation, fields, timeout, repeat)
 
     method.__name__ = operation.op.split(".")[1]
     method.__qualname__ = operation.op

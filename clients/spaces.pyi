@@ -65,7 +65,7 @@ class DelegationSpace(Room):
         timeout: float | None = None,
         repeat: bool = False,
     ) -> delegations_wire.Delegations:
-        """List the delegations that the caller has opened or been given."""
+        """List the delegations that the caller has opened or been given; an admin sees all."""
     async def stats(
         self, *, timeout: float | None = None, repeat: bool = False
     ) -> delegations_wire.DelegationStats:

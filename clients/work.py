@@ -18,15 +18,16 @@ from broker.wire.dispatch import Finished, Leased, Renew, Renewed
 from broker.wire.frames import Answer
 from clients.errors import BY_CODE, PostroomError, Refused
 from clients.leases import Leases
-from clients.mail import cut, reader
-from clients.requests import Requests
+from clients.mail import reader
+from clients.requests import Requests, Verb
+from clients.settling import cut
 
 LAST_SECONDS: Final = 5.0
 """What giving interrupted work back may take."""
 INTERRUPTED: Final = "interrupted"
 OVER: Final = (BY_CODE["stale_lease"], BY_CODE["lease_expired"], BY_CODE["already_finished"])
 
-_renewed: Final = msgspec.json.Decoder(Renew.Answer).decode
+RENEW: Final = Verb(Renew)
 
 Call = Callable[..., Awaitable[Any]]
 
@@ -162,7 +163,7 @@ class Work:
             elif self.wanted:
                 self._leases.hold(self, self.leased.lease_ms)
 
-        self._requests.tell("dispatch.renew", msgspec.json.encode(fields), _renewed, told)
+        self._requests.tell(RENEW, msgspec.json.encode(fields), told)
 
     # -- inside -----------------------------------------------------------------------------------
 

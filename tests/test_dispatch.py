@@ -48,9 +48,7 @@ def test_one_statement_leases_and_it_names_the_key(
     statements: dict[tuple[str, str], str],
 ) -> None:
     leasing = {
-        name: statement
-        for name, statement in statements.items()
-        if LEASES.search(statement)
+        name: statement for name, statement in statements.items() if LEASES.search(statement)
     }
     assert list(leasing) == [("lease", "lease")]
     _, _, where = leasing["lease", "lease"].partition("WHERE ")
@@ -94,7 +92,11 @@ def test_nothing_is_taken_out(statements: dict[tuple[str, str], str]) -> None:
 def test_no_fault_of_the_storage_is_caught(checkout: Path) -> None:
     for path in (checkout / "broker" / "areas" / "dispatch").glob("*.py"):
         caught = re.findall(r"except (.+?)(?: as \w+)?:", path.read_text(encoding="utf-8"))
-        allowed = {"OSError", "Unreadable", "(msgspec.DecodeError, UnicodeDecodeError, RecursionError)"}
+        allowed = {
+            "OSError",
+            "Unreadable",
+            "(msgspec.DecodeError, UnicodeDecodeError, RecursionError)",
+        }
         assert set(caught) <= allowed, path
 
 

@@ -163,9 +163,7 @@ CONTRADICTIONS: list[dict[str, Any]] = [
 async def test_no_key_is_made_up(tmp_path: Path, change: dict[str, Any]) -> None:
     await found_broker(tmp_path)
     folder = put(tmp_path, odd={**WHOLE, **change, "created_at": "yesterday", "mesh": None})
-    assert examined(tmp_path, folder, repair=True) == {
-        "odd.json": ("is not in the database", True)
-    }
+    assert examined(tmp_path, folder, repair=True) == {"odd.json": ("is not in the database", True)}
     ((key, status),) = await rows(tmp_path, "SELECT dispatch_key, status FROM dispatch_queue")
     assert (key[:9], status) == ("imported:", "failed")
     assert examined(tmp_path, folder, repair=True) == {}

@@ -292,9 +292,7 @@ async def test_retry_reopens(tmp_path: Path, status: str) -> None:
         leased = await lease(bob, "second")
         assert (leased["attempt"], leased["context"]) == (2, "kept")
         assert [result["status"] for result in results(alice)] == [status]
-        failed = await bob.ask(
-            "dispatch.fail", **holding(leased), reason="again", retryable=True
-        )
+        failed = await bob.ask("dispatch.fail", **holding(leased), reason="again", retryable=True)
         assert failed == {"status": "failed", "duplicate": False}
         assert [result["attempt"] for result in results(alice)] == [2], "whose it is stays"
 

@@ -51,7 +51,9 @@ def everything(r: Rig) -> list[list[tuple[Any, ...]]]:
     return [r.rows(f"SELECT * FROM {table}") for table in EVERYTHING]
 
 
-async def unavailable(r: Rig, failing: Failing, at: str, peer: Peer, op: str, **fields: Any) -> None:
+async def unavailable(
+    r: Rig, failing: Failing, at: str, peer: Peer, op: str, **fields: Any
+) -> None:
     """Ask while the storage fails there: the answer says so, and nothing has changed."""
     before = everything(r)
     failing.at, failing.failed = at, 0
@@ -146,7 +148,9 @@ async def test_cancelling(tmp_path: Path, step: str) -> None:
         assert len(results(alice)) == 1
 
 
-@pytest.mark.parametrize("step", ["UPDATE dispatch", "INSERT INTO dispatch", *INSERTS[-2:], "COMMIT"])
+@pytest.mark.parametrize(
+    "step", ["UPDATE dispatch", "INSERT INTO dispatch", *INSERTS[-2:], "COMMIT"]
+)
 async def test_what_time_does_is_tried_again(tmp_path: Path, step: str) -> None:
     failing = Failing()
     async with rig(tmp_path, failing) as r:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from dispatch_desk import KEY, create, holding, lease, results, worker
 from rig import Peer, Rig, rig
@@ -170,11 +171,8 @@ async def test_the_outcome_keeps_its_bytes(tmp_path: Path) -> None:
     outcome = b'{ "a":1.0,"a": "\\u00e9" }'
     async with rig(tmp_path) as r:
         alice, bob, held = await leased(r)
-        frame = (
-            '{"op":"dispatch.consume","id":99,"dispatch":"w1","lease_token":"%s","outcome":%s}'
-            % (held["lease_token"], outcome.decode())
-        )
-        bob.write(frame.encode())
+        frame = msgspec.json.encode({"op": "dispatch.consume", "id": 99, **held, "outcome": "@"})
+        bob.write(frame.replace(b'"@"', outcome))
         await r.settle()
         await create(alice)
         await alice.ask("dispatch.get", dispatch="w1")

@@ -155,7 +155,7 @@ async def test_one_with_a_long_story_fits_into_a_frame(tmp_path: Path) -> None:
     frame = 2 * body + 65_536
     async with rig(tmp_path, limits__body=body, limits__frame=frame) as r:
         alice, bob = await r.join("alice"), await worker(r, session="s" * 64)
-        fields = {field: "\\" * 64 + "😀" * 64 for field in FIELDS}
+        fields = dict.fromkeys(FIELDS, "\\" * 64 + "😀" * 64)
         owner = await r.join("owner")
         await owner.ask("member.update", member="worker", agent_types=[fields["agent_type"]])
         made = await create(alice, **fields, context="c" * (body - 2), max_attempts=100)

@@ -59,9 +59,7 @@ async def test_three_fields_are_not_enough(tmp_path: Path, missing: str) -> None
         some = {field: value for field, value in WHOLE.items() if field != missing}
         error = await bob.refused("bad_request", "dispatch.lease", **some, call_id="call")
         assert missing in error["message"]
-        await bob.refused(
-            "bad_request", "dispatch.lease", agent_type="Super-Admin", call_id="call"
-        )
+        await bob.refused("bad_request", "dispatch.lease", agent_type="Super-Admin", call_id="call")
 
 
 @pytest.mark.parametrize("field", [*WHOLE])

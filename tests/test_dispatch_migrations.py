@@ -1,4 +1,4 @@
-"""The tables of dispatches: their names, what they refuse, and the way up, down and up with rows."""
+"""The tables of dispatches: names, what they refuse, the way up, down and up with rows."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_up_down_and_up_leave_the_same_schema(database: sqlite3.Connection) -> N
 def test_rows_without_identity_become_failed(database: sqlite3.Connection) -> None:
     MIGRATIONS.down(database, to=FIRST_FORM)
     database.executescript(MESH + ROWS)
-    kept = {table: all_of(database, table) for table in ("dispatch_prompt_refs", "dispatch_context")}
+    kept = {
+        table: all_of(database, table) for table in ("dispatch_prompt_refs", "dispatch_context")
+    }
     MIGRATIONS.up(database, 1)
     assert all(all_of(database, table) == rows for table, rows in kept.items())
     rows = database.execute(
@@ -137,9 +139,10 @@ def test_rows_without_identity_become_failed(database: sqlite3.Connection) -> No
     once = all_of(database, "dispatch_queue")
     for _ in range(2):
         MIGRATIONS.down(database, to=FIRST_FORM)
-        assert database.execute("SELECT status, reason FROM dispatch_queue").fetchall() == [
-            ("failed", "legacy")
-        ] * 4
+        assert (
+            database.execute("SELECT status, reason FROM dispatch_queue").fetchall()
+            == [("failed", "legacy")] * 4
+        )
         MIGRATIONS.up(database, 1)
         assert all_of(database, "dispatch_queue") == once
     next_id = database.execute("SELECT seq FROM sqlite_sequence WHERE name = 'dispatch_queue'")

@@ -42,8 +42,10 @@ async def test_a_bye_right_before_the_end_of_the_socket_counts(tmp_path: Path) -
     async with rig(tmp_path) as r:
         owner = await r.join("owner", role="service")
         alice = await r.join("alice", role="service")
-        sends: list[dict[str, Any]] = [{"op": "mail.send", "to": "owner", "body": n} for n in range(40)]
-        alice.write(msgspec.json.encode([*sends, {"op": "bye"}]))
+        frames: list[dict[str, Any]] = [
+            {"op": "mail.send", "to": "owner", "body": number} for number in range(40)
+        ]
+        alice.write(msgspec.json.encode([*frames, {"op": "bye"}]))
         alice.conversation.lost()
         await r.settle()
         assert [mail["body"] for mail in owner.mail()] == list(range(32))
@@ -129,9 +131,7 @@ async def test_a_mailbox_under_the_brokers_label_closes_however_one_leaves(
         alice = await r.join("alice")
         await leave(alice, way)
         owner = await r.join("owner", role="service")
-        await owner.refused(
-            "unknown_recipient", "mail.send", to=alice.welcome["address"], body=1
-        )
+        await owner.refused("unknown_recipient", "mail.send", to=alice.welcome["address"], body=1)
         assert r.rows(SESSIONS) == []
 
 

@@ -1,4 +1,4 @@
-"""A restart: all are away with a fresh lease, who resumes was never gone, who doesn't leaves once."""
+"""A restart: all are away with a fresh lease; who resumes was never gone, the others leave once."""
 
 from __future__ import annotations
 

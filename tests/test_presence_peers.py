@@ -187,9 +187,7 @@ async def test_a_watch_ends_when_it_is_told_to_and_with_its_connection(tmp_path:
         assert watcher.events() == []
         await watcher.ask("peer.watch", on=True)
         await watcher.lose()
-        back = await r.join(
-            "owner", role="service", resume=watcher.welcome["resume"], capacity=0
-        )
+        back = await r.join("owner", role="service", resume=watcher.welcome["resume"], capacity=0)
         await r.join("alice", session="s2")
         assert back.events() == []
         assert r.broker.house.meshes["default"].watchers == {}

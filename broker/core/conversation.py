@@ -76,7 +76,7 @@ class Conversation:
         "_seconds",
         "_settings",
         "_started",
-        "_unheard",
+        "arrivals",
         "full",
         "greeting",
         "inbox",
@@ -98,6 +98,8 @@ class Conversation:
         self.line = line
         self.greeting = greeting
         self.inbox: deque[Request | Bad] = deque()
+        self.arrivals: list[tuple[int, float]] = []
+        """How many of those in flight came together, and when."""
         self.full = False
         """Whether the outbox is full: no mail is claimed for this connection until it is not."""
         self.queued = False
@@ -120,7 +122,6 @@ class Conversation:
         self._errors: deque[float] | None = None
         self._started = self._heard = seconds()
         self._pinged = self._started
-        self._unheard = False
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -153,6 +154,7 @@ class Conversation:
         else:
             self._admit_singly(frames)
         self._in_flight += count
+        self.arrivals.append((count, self._heard))
         self._bytes += len(data)
         self._executor.waiting += count
         if self._in_flight > MOST_IN_FLIGHT or self._bytes > MOST_BYTES_IN_FLIGHT:
@@ -175,7 +177,6 @@ class Conversation:
 
     def alive(self) -> None:
         """Bytes came. When exactly is looked at only when the time is up."""
-        self._unheard = False
         self._heard = self._seconds()
 
     def writable(self) -> None:

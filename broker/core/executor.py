@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from broker.core.decide import INTERNAL, UNAVAILABLE, Decider, Job
 from broker.core.looks import Looks
+from broker.core.measures import Measures, Part
 from broker.core.operations import Operations
 from broker.core.turn import FAR, Turn
 from broker.store.sqlite import STORE_ERRORS, StoreFault
+from broker.wire.frames import Reply, encode
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -30,9 +32,6 @@ BATCH_PUSHES: Final = 2_000
 SHARE: Final = 16  # how many requests of one connection are taken before the next one's turn
 MOST_WAITING: Final = 20_000
 RETRY_MS: Final = 1_000  # between two tries of the broker's own work while the storage is ill
-
-Part = tuple["Conversation", list[Any]]
-"""Some requests of one connection, in their order."""
 
 START: Final = (0, 0, 0, 0, 0)
 """The mark before a batch's first change."""
@@ -58,7 +57,8 @@ class Executor:
         self._leave = leave
         self._fatal = fatal
         self._decider = Decider(turn, operations)
-        self._looks = Looks(store.reader, self._go_on)
+        self.measures = Measures()
+        self._looks = Looks(store.reader, self._go_on, self.measures.reads)
         self._ring: deque[Conversation] = deque()
         self._jobs: deque[Job] = deque()
         self._batch: list[Part] = []
@@ -72,7 +72,6 @@ class Executor:
         """Requests that were read and are not answered."""
         self.most_waiting = MOST_WAITING
         self.batches = 0
-        self.requests = 0
 
     # -- what comes in ---------------------------------------------------------------------------
 
@@ -198,8 +197,12 @@ class Executor:
         """The batch is durable: let its answers, then its deliveries, then its endings leave."""
         turn = self._turn
         self.batches += 1
+        self.measures.batch(batch, self._clock.monotonic())
         for conversation, frame in turn.control:
-            conversation.say(frame)
+            if type(frame) is Reply:
+                conversation.line.send(encode(frame))
+            else:
+                conversation.say(frame)
         for conversation, delivery in turn.pushes:
             conversation.deliver(delivery)
         for conversation, id in turn.answered:
@@ -208,12 +211,9 @@ class Executor:
             conversation.close(code, reason)
         lookings = dict(turn.lookings)
         for conversation, requests in batch:
-            self.requests += len(requests)
             conversation.settled(requests)
-            if conversation in lookings:
-                self._looks.start(conversation, lookings[conversation])
-            elif type(requests[-1]) in self._decider.reads:
-                self._go_on(conversation)
+            if type(requests[-1]) in self._decider.reads:
+                self._looks.start(conversation, lookings.get(conversation))
         self._jobs.extend(turn.again)
         self._leave()
         if self._ring or (self._jobs and self.fault is None):

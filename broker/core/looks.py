@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
+from broker.clock import monotonic
 from broker.core.decide import AGAIN_MS, INTERNAL, UNAVAILABLE
 from broker.core.operations import Looking
 from broker.core.turn import failure
@@ -21,6 +22,7 @@ from broker.wire.frames import Reply
 
 if TYPE_CHECKING:
     from broker.core.conversation import Conversation
+    from broker.spread import Spread
     from broker.store.sqlite import Reader
 
 log = logging.getLogger("broker.looks")
@@ -33,23 +35,35 @@ TOO_LONG: Final = ErrorBody("overloaded", "the read took too long; ask for less"
 class Looks:
     """Starts looks and answers them. `go_on` hears when a connection's look is answered."""
 
-    __slots__ = ("_go_on", "_reader", "under_way")
+    __slots__ = ("_go_on", "_reader", "_seconds", "under_way")
 
-    def __init__(self, reader: Reader, go_on: Callable[[Conversation], None]) -> None:
+    def __init__(
+        self, reader: Reader, go_on: Callable[[Conversation], None], seconds: Spread
+    ) -> None:
         self._reader = reader
         self._go_on = go_on
+        self._seconds = seconds
         self.under_way = 0
 
-    def start(self, conversation: Conversation, looking: Looking) -> None:
-        """Read; what the connection asked after it waits for the answer."""
+    def start(self, conversation: Conversation, looking: Looking | None) -> None:
+        """Read; what the connection asked after it waits for the answer. None: it has it."""
+        if looking is None:
+            self._go_on(conversation)
+            return
         self.under_way += 1
+        began = monotonic()
         future = self._reader.look(looking.function, LOOK_SECONDS)
-        future.add_done_callback(lambda done: self._finish(conversation, looking, done))
+        future.add_done_callback(lambda done: self._finish(conversation, looking, done, began))
 
     def _finish(
-        self, conversation: Conversation, looking: Looking, done: asyncio.Future[Any]
+        self,
+        conversation: Conversation,
+        looking: Looking,
+        done: asyncio.Future[Any],
+        began: float,
     ) -> None:
         self.under_way -= 1
+        self._seconds.note(monotonic() - began)
         if done.cancelled():
             return
         error = done.exception()

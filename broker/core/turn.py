@@ -40,7 +40,6 @@ class Turn:
     """The argument of every handler. All changes of memory go through `undo`'s journal."""
 
     __slots__ = (
-        "_journal",
         "_listeners",
         "again",
         "all",
@@ -53,6 +52,7 @@ class Turn:
         "hooks",
         "house",
         "insert",
+        "journal",
         "later",
         "lookings",
         "now",
@@ -91,7 +91,8 @@ class Turn:
         """Whose request this is; None for what the broker does by itself."""
         self.request_id: int | str | UnsetType = UNSET
         self.wake = FAR
-        self._journal: list[tuple[Any, ...]] = []
+        self.journal: list[tuple[Any, ...]] = []
+        """Calls (function, then values) that take memory back, the newest last; see `undo`."""
         self.control: list[tuple[Conversation, Any]] = []
         self.pushes: list[tuple[Conversation, Any]] = []
         self.closing: list[tuple[Conversation, int, str]] = []
@@ -107,7 +108,7 @@ class Turn:
     def start(self, now: int) -> None:
         """Begin a batch: nothing is changed yet."""
         self.now = now
-        self._journal.clear()
+        self.journal.clear()
         self.control = []
         self.pushes = []
         self.closing = []
@@ -118,30 +119,30 @@ class Turn:
 
     def undo(self, *entry: Any) -> None:
         """Write down the call (function, then values) that takes back the change made now."""
-        self._journal.append(entry)
+        self.journal.append(entry)
 
     def put(self, thing: object, name: str, value: Any) -> None:
         """Set an attribute of a remembered thing."""
-        self._journal.append((setattr, thing, name, getattr(thing, name)))
+        self.journal.append((setattr, thing, name, getattr(thing, name)))
         setattr(thing, name, value)
 
     def enter(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """Put an entry into a remembered table."""
         if key in table:
-            self._journal.append((table.__setitem__, key, table[key]))
+            self.journal.append((table.__setitem__, key, table[key]))
         else:
-            self._journal.append((table.__delitem__, key))
+            self.journal.append((table.__delitem__, key))
         table[key] = value
 
     def strike(self, table: dict[Any, Any], key: Any) -> None:
         """Take an entry out of a remembered table, if it is there."""
         if key in table:
-            self._journal.append((table.__setitem__, key, table.pop(key)))
+            self.journal.append((table.__setitem__, key, table.pop(key)))
 
     def mark(self) -> tuple[int, int, int, int, int]:
         """Where this request begins."""
         return (
-            len(self._journal),
+            len(self.journal),
             len(self.control),
             len(self.pushes),
             len(self.closing),
@@ -151,8 +152,8 @@ class Turn:
     def back(self, mark: tuple[int, int, int, int, int]) -> None:
         """Take back all that has happened to memory, and all effects, since the mark."""
         journal, control, pushes, closing, again = mark
-        while len(self._journal) > journal:
-            function, *values = self._journal.pop()
+        while len(self.journal) > journal:
+            function, *values = self.journal.pop()
             function(*values)
         del self.control[control:]
         del self.pushes[pushes:]

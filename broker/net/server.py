@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from broker.net.connection import Connection
-from broker.net.http import ENDPOINT
+from broker.net.http import ENDPOINT, is_loopback
 from broker.net.hub import Counters, Hooks, Hub, Limits
 from broker.net.listen import BACKLOG, ListenFailed, bind, tls
 
@@ -28,6 +28,7 @@ class Server:
         self._hub = Hub(loop, limits, hooks, allowed)
         self._listeners: list[asyncio.AbstractServer] = []
         self._url = ""
+        self._loopback = False
         self.flush = self._hub.flush
         """Let everything leave that is queued, without waiting for the end of the loop's turn."""
 
@@ -35,6 +36,11 @@ class Server:
     def url(self) -> str:
         """Where clients find the endpoint."""
         return self._url
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self._loopback
 
     @property
     def counters(self) -> Counters:
@@ -63,6 +69,7 @@ class Server:
             )
             self._listeners.append(listener)
         scheme = "ws" if context is None else "wss"
+        self._loopback = all(is_loopback(one.getsockname()[0]) for one in sockets)
         address, chosen = sockets[0].getsockname()[:2]
         name = host or address
         if ":" in name:

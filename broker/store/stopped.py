@@ -7,6 +7,7 @@ against it. Must not know any table, nor what is looked for.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Final, Literal
 from broker.store.sqlite import Row, connect
 
 FILE_MODE: Final = 0o600
+BROKEN_CHECK: Final = "CHECK constraint failed in "
 COMPLAINTS: Final = 100  # of a damaged file; the first few tell as much
 
 Purpose = Literal["look", "change", "make"]
@@ -61,7 +63,10 @@ def nothing() -> Iterator[sqlite3.Connection]:
 
 
 class Transaction:
-    """One transaction over the database, foreign keys off: repairs come in any order."""
+    """One transaction over the database, constraints off: repairs come in any order.
+
+    What breaks a constraint before, and what would after them, is asked for.
+    """
 
     __slots__ = ("_connection",)
 
@@ -80,6 +85,18 @@ class Transaction:
 
     def damage(self) -> list[str]:
         """What SQLite finds broken in the file itself; nothing above it can be relied on then."""
+        return self._complaints()
+
+    def violations(self) -> dict[str, int]:
+        """Tables with rows that break a constraint of theirs, and how many (the first hundred)."""
+        self.run("PRAGMA ignore_check_constraints = OFF")
+        try:
+            found = [text for text in self._complaints() if text.startswith(BROKEN_CHECK)]
+        finally:
+            self.run("PRAGMA ignore_check_constraints = ON")
+        return Counter(text.removeprefix(BROKEN_CHECK) for text in found)
+
+    def _complaints(self) -> list[str]:
         try:
             rows = self.all(f"PRAGMA integrity_check({COMPLAINTS})")
         except sqlite3.DatabaseError as error:
@@ -95,11 +112,13 @@ class Transaction:
 def transaction(connection: sqlite3.Connection, *, change: bool) -> Iterator[Transaction]:
     """All changes or none."""
     connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
     connection.execute("BEGIN IMMEDIATE" if change else "BEGIN")
     try:
         yield Transaction(connection)
-        connection.execute("COMMIT")
-    except BaseException:
+        if change:
+            connection.execute("COMMIT")
+    finally:
+        # After a look there is nothing to keep; a damaged file could not commit even that.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        raise

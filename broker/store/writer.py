@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from broker.clock import monotonic
+from broker.spread import Spread
 from broker.store.faults import StoreFault
 from broker.store.hop import Hop
 
@@ -32,6 +33,7 @@ class Writer:
         "begun",
         "placement",
         "rows",
+        "seconds",
         "statements",
         "wrote",
     )
@@ -53,6 +55,8 @@ class Writer:
         """Whether the last commit had something to make durable."""
         self.statements = 0
         self.rows = 0
+        self.seconds = Spread()
+        """Times of commits."""
 
     def begin(self) -> None:
         if not self.begun:
@@ -130,7 +134,9 @@ class Writer:
             except BaseException as error:
                 raise StoreFault(error, at_commit=True) from error
             self.begun = False
-            self._commit_seconds += (monotonic() - started - self._commit_seconds) / 16
+            taken = monotonic() - started
+            self.seconds.note(taken)
+            self._commit_seconds += (taken - self._commit_seconds) / 16
 
     def finish(self, done: Callable[[BaseException | None], None]) -> None:
         """Commit where it belongs and call `done` with the fault, if any: at once or later.

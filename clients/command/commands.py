@@ -70,6 +70,8 @@ SHARED: Final = (
     option("json", bool, "one JSON document, for programs", group=OUTPUT),
 )
 TAKEN: Final = frozenset({"--url", "--mesh", "--as", "--token-file", "--token", "--json"})
+DASH: Final = "\u200b-"
+"""A `-` that stands alone, while it is parsed: it means standard input and is no option."""
 SWITCHES: Final = frozenset({"--json"})
 """Those of them that take no value."""
 
@@ -100,6 +102,7 @@ def function(name: str, command: Command) -> Callable[..., Awaitable[None]]:
 
     async def run(*values: Any, **named: Any) -> None:
         given = signature.bind(*values, **named).arguments
+        given = {name: _dash(value) for name, value in given.items()}
         connection = {one.name: given.pop(f"shared_{one.name}", None) for one in SHARED}
         await command.run(_session(command, connection, given), given)
 
@@ -107,6 +110,10 @@ def function(name: str, command: Command) -> Callable[..., Awaitable[None]]:
     run.__doc__ = command.help
     run.__signature__ = signature  # type: ignore[attr-defined]  # what inspect looks for
     return run
+
+
+def _dash(value: Any) -> Any:
+    return "-" if value == DASH else value
 
 
 def _session(command: Command, connection: Given, given: Given) -> Session:

@@ -1,4 +1,5 @@
-"""The command line before it is parsed: flags of the connection may stand before the command.
+"""The command line before it is parsed: flags of the connection may stand before the command,
+and `-` is a value.
 
 Owns: the order of words. Knows no command.
 """
@@ -7,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from clients.command.commands import SWITCHES, TAKEN
+from clients.command.commands import DASH, SWITCHES, TAKEN
 
 
 def in_order(given: Sequence[str]) -> list[str]:
     """The same, with what stands before the command behind it, where commands look for it."""
-    rest, leading = list(given), []
+    rest, leading = [DASH if word == "-" else word for word in given], []
     while rest and (flag := rest[0].partition("=")[0]) in TAKEN:
         values = 1 if flag in SWITCHES or "=" in rest[0] else 2
         leading += rest[:values]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Sequence
+from typing import Final
 
 from broker import __version__
 from clients.command.failures import (
@@ -22,12 +23,17 @@ from clients.command.failures import (
 )
 from clients.command.steering import STEERING, steer
 
+TRACEBACK: Final = "POSTROOM_TRACEBACK"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _main(given)
+        code = _main(given)
+        # Here, where a closed pipe is still quiet: at the interpreter's end it would not be.
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -58,6 +64,12 @@ def _main(given: list[str]) -> int:
         return _complain(str(error), WRONG_USAGE)
     except NotReached as error:
         return _complain(str(error), NOT_REACHED)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if TRACEBACK in os.environ:
+            raise
+        return _complain(f"{type(error).__name__}: {error} ({TRACEBACK}=1 says where)", REFUSED)
 
 
 def _run(given: list[str]) -> int:

@@ -52,7 +52,7 @@ def _hint(field: Field, *, taken: bool = False) -> object:
     """The type of an argument and what is said of it."""
     names: tuple[str, ...] = (field.flag,)
     if field.kind in (Kind.CHOICES, Kind.TEXTS) and field.flag.endswith("s"):
-        names = (field.flag, field.flag[:-1])
+        names = (field.flag[:-1], field.flag)  # one word each time; the wire's name is plural
     said: dict[str, Any] = {"name": None if taken else names, "help": _help(field), "negative": ()}
     match field.kind:
         case Kind.SWITCH:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
 import msgspec
 
@@ -23,17 +23,21 @@ from broker.wire.presence import (
     PeerSynced,
     WatchPeers,
 )
-from clients import Client, Reconnected
 from clients.command.commands import PAGE, Command, Given, option
 from clients.command.durations import written
 from clients.command.fields import fields_of
 from clients.command.parameters import arguments
 from clients.command.session import Session, call
 from clients.command.show import document
+from clients.command.tables import print_table
 from clients.command.texts import cell
 from clients.command.values import request_of
 
+if TYPE_CHECKING:
+    from clients import Client
+
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
+NOBODY: Final = "Nobody is online."
 HEADS: Final = ("address", "role", "status", "transport", "held", "since", "summary")
 
 
@@ -61,10 +65,8 @@ def print_peers(peers: Iterable[Peer]) -> None:
     """A table of peers, or that there is none."""
     rows = [row(peer) for peer in peers]
     if not rows:
-        print("Nobody is online.")
+        print(NOBODY)
         return
-    from clients.command.tables import print_table
-
     print_table(HEADS, rows)
     sys.stdout.flush()
 
@@ -86,46 +88,66 @@ def row(peer: Peer) -> list[str]:
 def hidden(counts: Mapping[Role, int]) -> list[str]:
     """The last line: who is there and not shown."""
     said = [f"{count} {role}" for role, count in counts.items() if count]
-    return [f"{' and '.join(said)} hidden: --all shows them"] if said else []
+    peers = "peer" if sum(counts.values()) == 1 else "peers"
+    return [f"{' and '.join(said)} {peers} hidden: --all shows everybody"] if said else []
+
+
+class Watch:
+    """What a watch has shown so far, and how it shows a change."""
+
+    def __init__(self, request: ListPeers, *, json: bool) -> None:
+        self.request = request
+        self.json = json
+        self.there: set[str] = set()
+        self.synced = False
+
+    def change(self, event: PeerJoined | PeerLeft | PeerChanged) -> None:
+        """A peer that is asked for has joined, left or changed."""
+        left = isinstance(event, PeerLeft)
+        known = event.peer.presence in self.there
+        (self.there.discard if left else self.there.add)(event.peer.presence)
+        if self.json:
+            document(event)
+            return
+        what = "joined" if self.synced else "is there"
+        what = "left" if left else "changed" if known else what
+        address, role, status, transport, held, _, summary = row(event.peer)
+        facts = "" if left else f"  {role}  {status}  {transport}  {held}  {summary}"
+        print(f"{address} {what}{facts}".rstrip(), flush=True)
+        if left and not self.there:
+            print(NOBODY, flush=True)
+
+    def sync(self, counts: Mapping[Role, int]) -> None:
+        """Everybody who was there has been shown."""
+        if not self.synced and not self.json:
+            for line in ([] if self.there else [NOBODY]) + hidden(counts):
+                print(line, flush=True)
+        self.synced = True
 
 
 async def _watch(me: Client, request: ListPeers, *, json: bool) -> None:
     """Every change, from the first list on, until the reader has seen enough."""
+    from clients import Reconnected
+
     shown = request.roles or [role for role in ROLES if role != "control-plane"]
-    roles = list(shown)
-    kinds = (PeerJoined, PeerLeft, PeerChanged, PeerSynced, Reconnected)
-    reader = me.events(*kinds)
-    watch = WatchPeers(on=True, roles=cast("Any", roles))
-    await call(me, watch)
-    there: set[str] = set()
-    synced = False
+    on = WatchPeers(on=True, roles=shown)
+    watch = Watch(request, json=json)
+    reader = me.events(PeerJoined, PeerLeft, PeerChanged, PeerSynced, Reconnected)
+    await call(me, on)
     async for event in reader:
         if isinstance(event, Reconnected):
+            # A presence that was resumed is still told of every change.
             if not event.welcome.resumed:
-                await call(me, watch)
-            continue
-        if isinstance(event, PeerSynced):
+                await call(me, on)
+        elif isinstance(event, PeerSynced):
+            counted = cast("Peers", await call(me, request)).hidden
+            watch.sync(counted)
             if json:
                 document(event)
-            elif not synced and not there:
-                print("Nobody is online.", flush=True)
-            synced = True
-            continue
-        assert isinstance(event, PeerJoined | PeerLeft | PeerChanged)
-        peer = event.peer
-        if not _wanted(peer, request):
-            continue
-        there.discard(peer.presence) if isinstance(event, PeerLeft) else there.add(peer.presence)
-        if json:
-            document(event)
-        else:
-            what = "left" if isinstance(event, PeerLeft) else "is there" if not synced else "joined"
-            what = "changed" if isinstance(event, PeerChanged) else what
-            address, role, status, transport, held, _, summary = row(peer)
-            line = f"{address} {what}  {role}  {status}  {transport}  {held}  {summary}"
-            print(line.rstrip(), flush=True)
-            if isinstance(event, PeerLeft) and not there:
-                print("Nobody is online.", flush=True)
+        elif isinstance(event, PeerJoined | PeerLeft | PeerChanged) and _wanted(
+            event.peer, request
+        ):
+            watch.change(event)
 
 
 def _wanted(peer: Peer, request: ListPeers) -> bool:

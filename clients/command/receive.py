@@ -5,16 +5,17 @@ Owns: the order of the three: mail is acked when it has been shown, never before
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from broker.wire.mail import Ack, Claim, Claimed, Delivery
-from clients import Client
 from clients.command.commands import Command, Given, option
 from clients.command.parameters import seconds
 from clients.command.session import Session, call
 from clients.command.show import deliveries, document
+
+if TYPE_CHECKING:
+    from clients import Client
 
 MOST: Final = 100
 """What one claim may ask for."""
@@ -33,6 +34,8 @@ async def receive(session: Session, given: Given) -> None:
             deliveries(found, held=keep)
             sys.stdout.flush()
         if not keep:
+            import asyncio
+
             acks = (call(me, Ack(delivery=one.delivery, claim=one.claim)) for one in found)
             await asyncio.gather(*acks)
 

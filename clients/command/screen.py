@@ -11,7 +11,7 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
@@ -22,21 +22,19 @@ from rich.text import Text
 
 from clients.command.durations import written
 from clients.command.peers import HEADS, row
-from clients.command.tables import console, table
+from clients.command.tables import console, plain
 from clients.command.texts import cell
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from clients.command.top import Snapshot
 
-QUITS: Final = frozenset({b"q", b"Q", b"\x03", b"\x04"})
+QUITS: Final = frozenset(b"qQ\x03\x04")
 FEW: Final = 8
-LEFT_OUT: Final = "..."
+WIDEST: Final = 20  # of a column that is no free text, in 80
 
 
-def lines(snapshot: Snapshot, height: int | None = None) -> Group:
-    """The whole picture; what does not fit the height is cut from the longest list."""
+def lines(snapshot: Snapshot, height: int | None = None, *, stale: bool = False) -> Group:
+    """The whole picture; of each list as much as fits the height."""
     stats = snapshot.broker
     head = [
         f"postroom {stats.version}, up {written(stats.uptime_ms)}, "
@@ -54,6 +52,8 @@ def lines(snapshot: Snapshot, height: int | None = None) -> Group:
             f"each second  accepted {rates.accepted:.0f}, acked {rates.acked:.0f}, "
             f"ended {rates.ended:.0f}"
         )
+    if stale:
+        head[0] = "the broker does not answer; what follows is what it said last"
     room = FEW if height is None else max((height - len(head) - 10) // 3, 1)
     deepest = [
         [cell("", box.mailbox), str(box.depth), cell("_ms", box.oldest_ms)]
@@ -70,7 +70,7 @@ def lines(snapshot: Snapshot, height: int | None = None) -> Group:
         for one in snapshot.in_flight
     ]
     return Group(
-        *(Text(line, overflow="ellipsis", no_wrap=True) for line in head),
+        *map(line, head),
         *part(
             f"mailboxes ({stats.mailboxes.open} open)",
             ("mailbox", "depth", "oldest"),
@@ -82,17 +82,19 @@ def lines(snapshot: Snapshot, height: int | None = None) -> Group:
     )
 
 
-def part(
-    name: str, heads: Sequence[str], rows: Sequence[Sequence[str]], room: int
-) -> list[RenderableType]:
+def part(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[Text]:
     """One list under its name."""
     if not rows:
-        return [Text(), Text(f"{name}: none", style="bold")]
-    made = table(heads, rows[:room])
-    for column in made.columns:
-        column.no_wrap, column.overflow = True, "ellipsis"
-    more = [Text(f"{LEFT_OUT} and {len(rows) - room} more")] if len(rows) > room else []
-    return [Text(), Text(name, style="bold"), made, *more]
+        return [Text(), line(f"{name}: none", "bold")]
+    cut = [[*(text[:WIDEST] for text in row[:-1]), row[-1]] for row in rows[:room]]
+    head, *texts = plain(heads, cut)
+    more = [f"... and {len(rows) - room} more"] if len(rows) > room else []
+    return [Text(), line(name, "bold"), line(head, "bold"), *map(line, [*texts, *more])]
+
+
+def line(text: str, style: str = "") -> Text:
+    """One line, cut where the terminal ends."""
+    return Text(text, style, overflow="ellipsis", no_wrap=True)
 
 
 def counts(given: Mapping[Any, int]) -> str:
@@ -115,9 +117,9 @@ class Screen:
         # flickers.
         self._live = Live(console=self._console, screen=True, auto_refresh=False, transient=True)
 
-    def draw(self, snapshot: Snapshot) -> None:
+    def draw(self, snapshot: Snapshot, *, stale: bool) -> None:
         """Draw a picture over the one before."""
-        picture = lines(snapshot, self._console.size.height)
+        picture = lines(snapshot, self._console.size.height, stale=stale)
         self._live.update(picture, refresh=True)
 
     def __enter__(self) -> Screen:
@@ -133,39 +135,25 @@ class Screen:
         self._live.stop()
 
 
-class Pressed:
-    """Which keys have been pressed."""
-
-    def __init__(self) -> None:
-        self.quit = False
-        self._event = asyncio.Event()
-
-    def read(self) -> None:
-        """Take what has been typed."""
-        typed = os.read(sys.stdin.fileno(), 64)
-        self.quit = self.quit or not typed or any(bytes([key]) in QUITS for key in typed)
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Until a key is pressed."""
-        self._event.clear()
-        await self._event.wait()
-
-
 @contextmanager
-def keys() -> Iterator[Pressed]:
-    """Read keys one by one, unseen, if there is a keyboard."""
-    pressed = Pressed()
+def keys(leave: Callable[[], object]) -> Iterator[None]:
+    """Read keys one by one, unseen, if there is a keyboard; leave when one of them says so."""
     if not sys.stdin.isatty():
-        yield pressed
+        yield
         return
     number = sys.stdin.fileno()
+
+    def read() -> None:
+        typed = os.read(number, 64)
+        if not typed or not QUITS.isdisjoint(typed):
+            leave()
+
     before = termios.tcgetattr(number)
     loop = asyncio.get_running_loop()
     tty.setcbreak(number)
-    loop.add_reader(number, pressed.read)
+    loop.add_reader(number, read)
     try:
-        yield pressed
+        yield
     finally:
         loop.remove_reader(number)
         with contextlib.suppress(termios.error):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, get_args, get_origin
+from typing import TYPE_CHECKING, Final, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -18,10 +18,12 @@ from broker.wire import Answer, Request
 from broker.wire.errors import ErrorBody
 from broker.wire.fields import Role
 from broker.wire.presence import ClientInfo
-from clients import Client, connect
 from clients.command.failures import NotReached, WrongUsage
 from clients.command.lookup import Account, Flags, look_up
-from clients.errors import Refused
+from clients.faults import Refused
+
+if TYPE_CHECKING:
+    from clients import Client
 
 OBSERVER: Final = ClientInfo(name="postroom-command", version=__version__)
 # An observer does the same in every role; a token may allow any one of them.
@@ -59,6 +61,8 @@ class Session:
 async def _enter(
     stack: AsyncExitStack, account: Account, *, reconnect: bool, leave: bool
 ) -> Client:
+    from clients import connect  # not before it is needed: it costs as much as all the rest
+
     for role in ROLES:
         try:
             connection = connect(

@@ -16,6 +16,7 @@ from msgspec import UNSET, Struct
 from broker.wire import Answer
 from broker.wire.dispatch import Dispatch
 from broker.wire.mail import Claimed, Delivery, Sent, Trace, Traced
+from clients.command.tables import print_table
 from clients.command.texts import body, cell, instant, safe
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
@@ -88,8 +89,6 @@ def rows_of(rows: Sequence[Struct]) -> None:
     """A table of structs: the columns that say anything of any row."""
     if not rows:
         return
-    from clients.command.tables import print_table
-
     names = {field.encode_name: field.name for field in _known(rows[0])}
     chosen = COLUMNS.get(type(rows[0]).__name__, tuple(names))
     table = {name: [getattr(row, names[name]) for row in rows] for name in chosen}

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-import anyio
 from msgspec import Struct
 
 from broker.wire.delegations import (
@@ -22,14 +21,18 @@ from broker.wire.delegations import (
 from broker.wire.directory import BrokerStats, GetBrokerStats
 from broker.wire.fields import Role
 from broker.wire.presence import ListPeers, Peer, Peers
-from clients import Client
 from clients.command.commands import Command, Given, option
 from clients.command.failures import WrongUsage
 from clients.command.parameters import seconds
 from clients.command.session import Session, call, whole
 from clients.command.show import document
 
+if TYPE_CHECKING:
+    from clients import Client
+
 EVERY_MS: Final = 1_000
+PATIENCE_SECONDS: Final = 3.0
+"""Past it what stands on the screen is called old."""
 SHOWN: Final = 20
 """Rows of a list that fit a terminal; the figures count all."""
 FINAL: Final = ("acked", "dead", "expired", "cancelled")
@@ -105,16 +108,33 @@ async def top(session: Session, given: Given) -> None:
 
 
 async def _live(session: Session, every_ms: int) -> None:
+    import anyio
+
     from clients.command.screen import Screen, keys
 
     async with session.connected(reconnect=True) as me:
-        with Screen() as screen, keys() as pressed:
-            before: Snapshot | None = None
-            while not pressed.quit:
-                before = await look(me, before)
-                screen.draw(before)
-                with anyio.move_on_after(every_ms / 1_000):
-                    await pressed.wait()
+        with anyio.CancelScope() as looking, Screen() as screen, keys(looking.cancel):
+            last: Snapshot | None = None
+            while True:
+                now = await _answered(me, last)
+                last = now or last
+                if last is not None:
+                    screen.draw(last, stale=now is None)
+                await anyio.sleep(every_ms / 1_000)
+
+
+async def _answered(me: Client, before: Snapshot | None) -> Snapshot | None:
+    """A look, if the broker answers: a view outlives a restart."""
+    import anyio
+
+    from clients.errors import ConnectionLost
+
+    try:
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            return await look(me, before)
+    except ConnectionLost:
+        return None
+    return None
 
 
 TOP: Final = Command(

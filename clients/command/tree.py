@@ -7,7 +7,7 @@ time to build the others.
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Group, Parameter
 
@@ -47,7 +47,9 @@ def tree(noun: str | None = None) -> App:
         root.command(_elsewhere, name=name, help=text, group=MACHINE)
     top = function("top", _composed("top")) if noun in (None, "top") else _elsewhere
     root.command(top, name="top", help=TOP, group=MACHINE)
-    for one in dict.fromkeys((*NOUNS, *map(_noun, _operations()))):
+    text = "Print what lets a shell complete commands."
+    root.command(completion, name="completion", help=text, group=MACHINE)
+    for one in dict.fromkeys((*NOUNS, *map(_noun, operations()))):
         app = App(name=one, help=NOUNS.get(one, f"Operations of {one}."), version_flags=())
         if noun in (None, one):
             _fill(app, one)
@@ -55,11 +57,17 @@ def tree(noun: str | None = None) -> App:
     return root
 
 
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="which")]) -> None:
+    """Print the script of a shell, to be read at its start."""
+    print(tree().generate_completion(prog_name="postroom", shell=shell))
+
+
 def _elsewhere(*arguments: Annotated[str, Parameter(show=False)]) -> None:
     """Stand in the list for what is built, or run, elsewhere when it is asked for."""
 
 
-def _operations() -> list[str]:
+def operations() -> list[str]:
+    """The commands that have a noun, as the wire writes them."""
     return [op for op in dict.fromkeys((*OPERATIONS, *COMPOSED)) if "." in op and op not in OWN]
 
 
@@ -68,14 +76,15 @@ def _noun(op: str) -> str:
 
 
 def _fill(app: App, noun: str) -> None:
-    for op in _operations():
+    for op in operations():
         if _noun(op) == noun:
             verb = op.partition(".")[2]
-            command = _command(op)
+            command = command_of(op)
             app.command(function(verb, command), name=verb, help=command.help)
 
 
-def _command(op: str) -> Command:
+def command_of(op: str) -> Command:
+    """The command of an operation, or of what is composed of some."""
     return _composed(op) if op in COMPOSED else of_operation(OPERATIONS[op], leave=op not in HOLDS)
 
 

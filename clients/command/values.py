@@ -91,8 +91,10 @@ def text_of(name: str, given: Mapping[str, Any]) -> str | None:
 def _json(flag: str, source: str) -> Raw:
     data = sys.stdin.buffer.read() if source == STANDARD_INPUT else source.encode()
     try:
-        msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+        data.decode()
+        # As it stands: what Python has no number for is JSON all the same.
+        msgspec.json.decode(data, type=Raw)
+    except ValueError as error:
         raise WrongUsage(f"{flag}: {error}") from error
     except RecursionError:
         return Raw(data.strip())  # how deep is too deep is for the broker to say

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from broker.areas.mail.deliver import deliver
+from broker.areas.mail.deliver import deliver, life_ms
+from broker.areas.mail.ending import tell_refused
 from broker.areas.mail.keys import recall, remember
 from broker.areas.mail.numbers import take_numbers
 from broker.areas.mail.records import known_message
@@ -44,7 +45,9 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
     kind = content.kind
     if kind != "message":
         _check_kind(kind)
-    priority = priority_of(content)
+    priority = content.priority
+    if isinstance(priority, str):
+        priority = PRIORITIES[priority]
     meta = None if content.meta is NULL else _meta(content.meta)
     member = caller.member
     if content.key is not None:
@@ -56,12 +59,10 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
     reply_to = None
     if content.reply_to is not None:
         reply_to = known_message(turn, member, content.reply_to)
-    if reply_to is None or reply_to != answers:
+    if not answers or reply_to != answers:
         _check_depth(reached, settings.mail.max_depth)
-    mail = settings.mail
-    ttl = content.ttl_ms
-    if ttl is None:
-        ttl = mail.ttl_ms if priority >= 50 else mail.info_ttl_ms
+    else:
+        reached = [(box, target, True) for box, target, _ in reached]
     to = content.to
     letter = Letter(
         take_numbers(turn, max(len(reached), 1)),
@@ -73,7 +74,7 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         meta,
         reply_to,
         turn.now,
-        content.max_attempts or mail.max_attempts,
+        content.max_attempts or settings.mail.max_attempts,
         not content.receipt and kind not in turn.hooks,
     )
     row = (
@@ -94,7 +95,10 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         turn.later(INSERT_MESSAGE, row)
     else:
         turn.later(INSERT_RARE_MESSAGE, (*row, int(content.receipt), reply_to, meta))
-    copies = deliver(turn, letter, reached, turn.now + ttl, content.delay_ms)
+    expires_at = turn.now + life_ms(turn, content.ttl_ms, priority)
+    copies = deliver(turn, letter, reached, expires_at, content.delay_ms)
+    if not letter.plain and not all(direct for _, _, direct in reached):
+        tell_refused(turn, letter.id, len(reached))
     if content.key is not None:
         remember(turn, caller, content, letter.id, priority)
     return Sent(message=f"m{letter.id}", seq=letter.id, total=len(reached), deliveries=copies)
@@ -106,7 +110,8 @@ operations = Operations()
 @operations.handle(Send, hot=True)
 def send(turn: Turn, caller: Presence, request: Send) -> Sent:
     """Send a body to members, sessions, groups, topics or everybody."""
-    spend_allowance(turn, caller.member, 1)
+    if turn.settings.limits.send_rate:
+        spend_allowance(turn, caller.member, 1)
     return accept(turn, caller, request)
 
 
@@ -119,16 +124,15 @@ def priority_of(content: Send | Content) -> int:
 def spend_allowance(turn: Turn, member: Member, sends: int) -> None:
     """Take from the member's allowance of sends, or refuse."""
     rate = turn.settings.limits.send_rate
-    member.allowance -= sends
-    if member.allowance >= 0 or not rate:
+    if not rate:
         return
     most = rate * BURST_SECONDS
-    gained = (turn.now - member.allowed_at) * rate / SECOND
-    had = member.allowance + sends
-    member.allowance = min(had + gained, most) if member.allowed_at else most
-    member.allowed_at = turn.now
-    if member.allowance < sends:
-        missing = sends - member.allowance
+    if member.allowed_at != turn.now:
+        gained = (turn.now - member.allowed_at) * rate / SECOND
+        member.allowance = min(member.allowance + gained, most)
+        member.allowed_at = turn.now
+    missing = min(sends, most) - member.allowance  # more at once than fit become a debt
+    if missing > 0:
         raise Refused(
             "rate_limited",
             f"more than {rate} sends a second",

@@ -23,7 +23,16 @@ RECORD_STRETCH = sql.take("record_stretch")
 sql.close()
 
 LISTED: Final = 100
+WORK: Final = 50
 STRETCH_BITS: Final = 14  # a stretch of 16,384 numbers is looked through in about a millisecond
+
+
+def life_ms(turn: Turn, asked: int | None, priority: int) -> int:
+    """How long a delivery lives that nobody takes: news is stale sooner than work."""
+    if asked is not None:
+        return asked
+    mail = turn.settings.mail
+    return mail.ttl_ms if priority >= WORK else mail.info_ttl_ms
 
 
 def deliver(
@@ -37,7 +46,8 @@ def deliver(
             turn.put(box, "stretch", seq >> STRETCH_BITS)
             turn.later(RECORD_STRETCH, (box.id, box.stretch))
         written = None if target == letter.target else target
-        presence = None if delay_ms else ready_drainer(box, letter.priority)
+        full = not direct and box.unfinished >= turn.settings.mail.max_depth
+        presence = None if delay_ms or full else ready_drainer(box, letter.priority)
         if presence is not None:
             born_claimed(turn, letter, seq, box, presence, expires_at, written)
             copy = Copy(
@@ -48,7 +58,7 @@ def deliver(
                 depth=0,
                 transport="online",
             )
-        elif not direct and box.unfinished >= turn.settings.mail.max_depth:
+        elif full:
             copy = _born_expired(turn, letter, seq, box, expires_at, written)
         else:
             copy = _enqueue(turn, letter, seq, box, expires_at, delay_ms, written)
@@ -93,6 +103,8 @@ def ready(turn: Turn, parcel: Parcel) -> None:
     if parcel.box.drainers or parcel.box.waiters:
         queue.keep(parcel)
         turn.stirred.append(parcel.box)
+    elif queue.window:  # somebody pulls from it now and then: it must stay a prefix of the queue
+        queue.keep(parcel)
 
 
 def _born_expired(

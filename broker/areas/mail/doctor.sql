@@ -64,11 +64,15 @@ SELECT seq FROM deliveries WHERE state = 'claimed' AND (
 UPDATE deliveries SET state = 'queued', due_at = NULL WHERE seq = ?
 
 -- name: endless
-SELECT seq, state FROM deliveries WHERE state <> 'queued' AND state <> 'claimed'
-AND delivered_at IS NULL AND ended_at IS NULL
+SELECT seq, state FROM deliveries WHERE delivered_at IS NULL AND (
+    state = 'acked' OR state <> 'queued' AND state <> 'claimed' AND ended_at IS NULL
+)
 
 -- name: end_now
-UPDATE deliveries SET ended_at = ? WHERE seq = ?
+UPDATE deliveries SET
+    delivered_at = CASE WHEN state = 'acked' THEN coalesce(ended_at, ?1) END,
+    ended_at = CASE WHEN state <> 'acked' THEN ?1 END
+WHERE seq = ?2
 
 -- name: unlisted
 SELECT mailbox_id, seq >> ?1 AS part, count(*) FROM deliveries AS d WHERE NOT EXISTS (

@@ -10,19 +10,20 @@ import msgspec
 
 from broker.areas.directory.boxes import address_of
 from broker.areas.mail.letters import post
-from broker.areas.mail.records import Facts, open_box, write_history
+from broker.areas.mail.records import Facts, facts, open_box, write_history
 from broker.core.house import Mailbox
 from broker.core.turn import Turn
 from broker.store.queries import Queries
 
 sql = Queries(__file__)
 END = sql.take("end")
+REFUSED = sql.take("refused")
 sql.close()
 
 
 def end(turn: Turn, found: Facts, state: str, reason: str | None) -> None:
     """End a delivery that nobody holds (any more). `found` says how it stood."""
-    turn.later(END, (state, turn.now, found.seq))
+    turn.later(END, (state, turn.now, reason if state == "expired" else None, found.seq))
     write_history(turn, found.seq, state, turn.now, reason=reason)
     if found.state != "dead":
         box = open_box(turn, found)
@@ -63,6 +64,14 @@ def tell(turn: Turn, found: Facts, state: str, reason: str | None) -> None:
         "reason": reason,
     }
     post(turn, to, "receipt", msgspec.json.encode(body))
+
+
+def tell_refused(turn: Turn, message: int, total: int) -> None:
+    """The copies for mailboxes that were full have ended as the message was accepted."""
+    for (seq,) in turn.all(REFUSED, (message, total)):
+        found = facts(turn, seq)
+        if found is not None:
+            tell(turn, found, "expired", "mailbox_full")
 
 
 def _sender_box(turn: Turn, found: Facts) -> Mailbox | None:

@@ -41,6 +41,7 @@ operations = Operations()
 FREE_RETURNS: Final = 3
 """Blameless returns from this one on wait: something is going round in circles."""
 LARGEST_POWER: Final = 20
+EXHAUSTED: Final = "claims_exhausted"
 
 
 class Returned(NamedTuple):
@@ -73,13 +74,13 @@ def give_back(
     write_history(turn, claim.seq, event, turn.now, found.claimed_by, reason)
     failures = found.failures + blame
     over = _over(turn, found, failures, dead=dead, reason=reason)
+    error = reason if blame or dead else None
     if over is not None:
-        turn.later(BURY, (failures, reason, claim.seq))
+        turn.later(BURY, (failures, EXHAUSTED if over[1] == EXHAUSTED else error, claim.seq))
         end(turn, found, *over)
         return Returned(over[0], failures, None)
     wait = _wait(turn, found, failures, blame=blame, delay_ms=delay_ms)
     due_at = turn.now + wait if wait else None
-    error = reason if blame else None
     kept = claim.number if lapsed else None
     turn.later(QUEUE_AGAIN, (failures, due_at, error, kept, claim.seq))
     box = claim.box
@@ -119,7 +120,7 @@ def _over(
     if failures >= found.max_attempts:
         return "dead", "max_attempts"
     if found.claims >= turn.settings.mail.max_claims:
-        return "dead", "claims_exhausted"
+        return "dead", EXHAUSTED
     if found.expires_at <= turn.now:
         return "expired", "ttl"
     return None

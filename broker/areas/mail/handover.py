@@ -51,18 +51,20 @@ def takes(presence: Presence, priority: int) -> bool:
 
 def best(drainers: tuple[Presence, ...], priority: int) -> Presence | None:
     """Of those who may take it, the one with most room."""
-    if len(drainers) == 1:
-        return drainers[0] if takes(drainers[0], priority) else None
     able = [presence for presence in drainers if takes(presence, priority)]
     return max(able, key=lambda one: one.capacity - len(one.held), default=None)
 
 
 def ready_drainer(box: Mailbox, priority: int) -> Presence | None:
     """Who takes a new delivery at once: somebody with room, before whom nothing else stands."""
-    presence = best(box.drainers, priority) if box.drainers else None
+    drainers = box.drainers
+    if len(drainers) == 1:
+        presence = drainers[0] if takes(drainers[0], priority) else None
+    else:
+        presence = best(drainers, priority)
     if presence is not None:
         for drained in presence.drains:
-            if drained.queue.ready and drained.queue.ahead(priority if drained is box else 0):
+            if drained.queue.ready and drained.queue.ahead(priority):
                 return None
     return presence
 
@@ -143,13 +145,15 @@ def hold(
         letter.plain,
     )
     house = turn.house
-    turn.undo(unhold, house, claim, born)
+    turn.journal.append((unhold, house, claim, born))
     box.unfinished += born
     house.claims[delivery] = presence.held[delivery] = claim
     if lease_ms != turn.settings.mail.lease_ms:
         claim.long = True
         heappush(house.leases, (expires_at, seq, number))
-    turn.wake_at(expires_at)
+        turn.wake_at(expires_at)
+    elif expires_at < turn.wake:
+        turn.wake = expires_at
     if not letter.plain and letter.kind in turn.hooks:
         turn.hooks[letter.kind].on_claimed(turn, letter.id)
     return claim

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from broker.areas.directory.boxes import address_of
+from broker.areas.mail.deliver import life_ms
 from broker.areas.mail.targets import transport
 from broker.core.house import Presence
 from broker.core.turn import Turn
@@ -34,18 +35,22 @@ sql.close()
 LISTED: Final = 100
 
 
-def content_of(content: Send | Content, priority: int) -> bytes:
-    """The hash of all that is content: with defaults filled in, and the very bytes of the body."""
+def content_of(turn: Turn, content: Send | Content, priority: int) -> bytes:
+    """The hash of all that is content, the very bytes of the body among it.
+
+    What is written out as it would be by default is no other content.
+    """
+    most = turn.settings.mail.max_attempts
     told = msgspec.json.encode(
         (
             content.to,
             content.kind,
             priority,
-            content.ttl_ms,
+            None if content.ttl_ms == life_ms(turn, None, priority) else content.ttl_ms,
             content.delay_ms,
             content.reply_to,
             content.receipt,
-            content.max_attempts,
+            None if content.max_attempts == most else content.max_attempts,
         )
     )
     digest = sha256(b"%d:" % len(told) + told)
@@ -69,7 +74,7 @@ def recall(turn: Turn, caller: Presence, content: Send | Content, priority: int)
     if free or total is None:
         turn.run(FORGET, (sender, content.key))
         return None
-    if known != content_of(content, priority):
+    if known != content_of(turn, content, priority):
         raise Refused("key_conflict", f"key: {content.key!r} was used for another content")
     return answer(turn, message, duplicate=True)
 
@@ -87,7 +92,7 @@ def remember(
         (
             caller.member.id,
             content.key,
-            content_of(content, priority),
+            content_of(turn, content, priority),
             message,
             content.dedupe == "active",
             turn.now + turn.settings.mail.dedupe_ms,

@@ -24,7 +24,7 @@ def take_numbers(turn: Turn, pairs: int) -> int:
     first = house.next_number
     house.next_number = after = first + 2 * pairs
     if after > house.number_mark:
-        house.number_mark = after + BLOCK
+        turn.put(house, "number_mark", after + BLOCK)
         turn.later(RESERVE_NUMBERS, (house.number_mark,))
     return first
 

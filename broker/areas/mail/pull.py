@@ -6,19 +6,30 @@ Where a drainer has room, it was handed the mail before a waiter is served.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from broker.areas.mail.handover import check_lease, claim_parcel, head
 from broker.areas.mail.targets import address
 from broker.areas.mail.told import told
 from broker.core.house import Mailbox, Presence, Waiter
 from broker.core.operations import LATER, Operations
+from broker.core.queue import Letter
 from broker.core.turn import FAR, Turn
+from broker.store.queries import Queries
 from broker.wire.errors import Refused
 from broker.wire.frames import encode
 from broker.wire.mail import Claim, Claimed, Delivery
 
+sql = Queries(__file__)
+LENGTH = sql.take("length")
+sql.close()
+
 operations = Operations()
+
+ENVELOPE: Final = 1_024
+"""What an answer has around its deliveries."""
+AROUND: Final = 2_048
+"""More than a delivery has around its body and `meta`: names, numbers, a kind in escapes."""
 
 
 @operations.handle(Claim)
@@ -26,7 +37,7 @@ def claim(turn: Turn, caller: Presence, request: Claim) -> Any:
     """Pull deliveries from a mailbox, waiting for the first if there is none."""
     lease_ms = check_lease(turn, request.lease_ms)
     boxes = _boxes(caller, request.mailbox)
-    if caller.id in turn.house.waiters:
+    if request.wait_ms and caller.id in turn.house.waiters:
         raise Refused("bad_request", "wait_ms: a claim of this connection is waiting already")
     found = take(turn, caller, boxes, request.max, lease_ms)
     conversation = turn.conversation
@@ -60,7 +71,7 @@ def take(
 ) -> list[Delivery]:
     """Claim up to so many, as many as fit one frame, and at least one if there is one."""
     found: list[Delivery] = []
-    room = turn.settings.limits.frame - 1_024
+    room = turn.settings.limits.frame - ENVELOPE
     while len(found) < most:
         heads = [
             (-parcel.letter.priority, box is not caller.box, parcel.seq, parcel)
@@ -71,13 +82,22 @@ def take(
         if not heads:
             break
         parcel = min(heads)[3]
+        if found and _size(turn, parcel.letter) > room:
+            break
         held = claim_parcel(turn, parcel, caller, lease_ms)
         one = told(turn, held, parcel)
         found.append(one)
         room -= len(encode(one)) + 1
-        if room < turn.settings.limits.body + 16_384:
-            break
     return found
+
+
+def _size(turn: Turn, letter: Letter) -> int:
+    """More than a delivery of this message needs in an answer."""
+    if letter.body is None:
+        (length,) = turn.one(LENGTH, (letter.id,)) or (0,)
+    else:
+        length = len(letter.body)
+    return int(length) + len(letter.meta or b"") + AROUND
 
 
 @operations.settle
@@ -108,6 +128,25 @@ def forget_waiter(turn: Turn, presence: Presence) -> None:
     waiter = turn.house.waiters.get(presence.id)
     if waiter is not None:
         stop_waiting(turn, waiter, [])
+
+
+@operations.on("presence.updated")
+def wake_waiter(turn: Turn, presence: Presence) -> None:
+    """A presence takes other priorities from now on: it may wait for what is there already."""
+    waiter = turn.house.waiters.get(presence.id)
+    if waiter is not None:
+        turn.stirred.extend(waiter.boxes)
+
+
+@operations.on("mailbox.closed")
+def forget_waiters(turn: Turn, box: Mailbox, reason: str) -> None:
+    """Nothing more comes from a closed mailbox."""
+    for waiter in box.waiters:
+        left = tuple(one for one in waiter.boxes if one is not box)
+        if left:
+            turn.put(waiter, "boxes", left)
+        else:
+            stop_waiting(turn, waiter, [])
 
 
 @operations.sweep

@@ -7,9 +7,11 @@ it frees. Giving back is `giveback`'s.
 from __future__ import annotations
 
 from hashlib import sha256
+from heapq import heappush
 from typing import Final
 
 import msgspec
+from msgspec import Raw
 
 from broker.areas.mail.accept import accept, priority_of, spend_allowance
 from broker.areas.mail.ending import tell, uncount
@@ -22,6 +24,7 @@ from broker.core.turn import Turn
 from broker.store.queries import Queries
 from broker.wire.errors import Refused
 from broker.wire.fields import MAX_OUTPUTS
+from broker.wire.frames import encode
 from broker.wire.mail import Ack, Acked, Content, Sent
 
 sql = Queries(__file__)
@@ -31,11 +34,14 @@ sql.close()
 
 operations = Operations()
 
-PLAIN_ACK: Final = Acked(outputs=[])
+COPY_BYTES: Final = 512
+"""More than a copy needs in an answer, its part of everything around it included."""
+PLAIN_ACK: Final = Raw(encode(Acked(outputs=[])))
+"""The answer to nearly every ack, made once."""
 
 
 @operations.handle(Ack, hot=True, drains=True)
-def ack(turn: Turn, caller: Presence, request: Ack) -> Acked:
+def ack(turn: Turn, caller: Presence, request: Ack) -> Acked | Raw:
     """Finish a delivery and send its outputs, all in one transaction."""
     claim = turn.house.claims.get(request.delivery)
     if claim is None or claim.id != request.claim or claim.member is not caller.member:
@@ -46,8 +52,8 @@ def ack(turn: Turn, caller: Presence, request: Ack) -> Acked:
         return PLAIN_ACK
     with turn.atomic():
         found = own_delivery(turn, caller, request.delivery)
-        sent = _send_outputs(turn, caller, request.outputs, found.message)
         settle(turn, claim)
+        sent = _send_outputs(turn, caller, request.outputs, found.message)
         _finish(turn, found, claim.number, request.outputs, sent)
     return Acked(outputs=sent)
 
@@ -57,19 +63,18 @@ def _unheld(turn: Turn, caller: Presence, request: Ack) -> Acked:
     found = own_delivery(turn, caller, request.delivery)
     claim = number(request.claim, "c")
     if found.claim == claim and found.state == "acked":
-        if found.outputs_sha256 != _hash_of(request.outputs):
+        if found.outputs_sha256 != _hash_of(turn, request.outputs):
             raise Refused("key_conflict", "outputs: acked before with other outputs")
         return Acked(outputs=_answers(turn, found), duplicate=True)
-    if found.claim != claim or found.state != "queued":
+    box = open_box(turn, found)
+    if found.claim != claim or found.state != "queued" or box is None:
         raise Refused(
             "stale_claim",
             f"claim: {request.claim[:200]!r} is not the newest claim of {request.delivery!r}",
         )
     with turn.atomic():
+        uncount(turn, found, box)
         sent = _send_outputs(turn, caller, request.outputs, found.message)
-        box = open_box(turn, found)
-        if box is not None:
-            uncount(turn, found, box)
         _finish(turn, found, claim, request.outputs, sent)
     return Acked(outputs=sent)
 
@@ -90,36 +95,46 @@ def _send_outputs(turn: Turn, caller: Presence, outputs: list[Content], message:
                 detail={**(refusal.detail or {}), "output": position},
                 retry_after_ms=refusal.retry_after_ms,
             ) from None
-    return sent
+    return _that_fit(turn, sent)
+
+
+def _that_fit(turn: Turn, answers: list[Sent]) -> list[Sent]:
+    """Many outputs to many: list no more copies in all than a frame holds."""
+    room = turn.settings.limits.frame // COPY_BYTES
+    for one in answers:
+        del one.deliveries[room:]
+        room -= len(one.deliveries)
+    return answers
 
 
 def _finish(turn: Turn, found: Facts, claim: int, outputs: list[Content], sent: list[Sent]) -> None:
     messages = msgspec.json.encode([one.seq for one in sent]).decode() if sent else None
-    turn.later(ACK_LATE, (turn.now, _hash_of(outputs), messages, found.seq, claim))
+    turn.later(ACK_LATE, (turn.now, _hash_of(turn, outputs), messages, found.seq, claim))
     tell(turn, found, "acked", None)
 
 
 def _answers(turn: Turn, found: Facts) -> list[Sent]:
     """What the outputs of an earlier ack were answered, as they stand today."""
     messages: list[int] = msgspec.json.decode(found.outputs) if found.outputs else []
-    return [answer(turn, message) for message in messages]
+    return _that_fit(turn, [answer(turn, message) for message in messages])
 
 
-def _hash_of(outputs: list[Content]) -> bytes | None:
+def _hash_of(turn: Turn, outputs: list[Content]) -> bytes | None:
     """What makes two lists of outputs the same."""
     if not outputs:
         return None
     digest = sha256()
     for output in outputs:
-        digest.update(content_of(output, priority_of(output)))
+        digest.update(content_of(turn, output, priority_of(output)))
         digest.update(sha256((output.key or "").encode()).digest())
     return digest.digest()
 
 
 def settle(turn: Turn, claim: Claim) -> None:
     """A claim has ended for good: its delivery leaves memory, its holder has room again."""
-    turn.undo(rehold, turn.house, claim)
-    unhold(turn.house, claim, 1)
+    house = turn.house
+    turn.journal.append((rehold, house, claim))
+    unhold(house, claim, 1)
     presence = claim.presence
     if presence is not None:
         for drained in presence.drains:
@@ -128,8 +143,10 @@ def settle(turn: Turn, claim: Claim) -> None:
 
 
 def rehold(house: House, claim: Claim) -> None:
-    """Take back a settlement."""
+    """Take back a settlement. Younger claims stand before this one now: it is reminded of alone."""
     house.claims[claim.delivery] = claim
+    claim.long = True
+    heappush(house.leases, (claim.expires_at, claim.seq, claim.number))
     claim.box.unfinished += 1
     if claim.presence is not None:
         claim.presence.held[claim.delivery] = claim

@@ -48,7 +48,13 @@ def end_claims(turn: Turn) -> None:
             next_end = max(claim.expires_at, turn.now)
             break
         over.append(claim)
-    for claim in over:
+    leases = turn.house.leases
+    while leases and leases[0][0] <= turn.now and len(over) < CHUNK:
+        _, seq, number = heappop(leases)
+        held = turn.house.claims.get(f"d{seq}")
+        if held is not None and held.number == number and held.expires_at <= turn.now:
+            over.append(held)
+    for claim in dict.fromkeys(over):  # what was extended twice may be reminded of twice
         give_back(
             turn,
             claim,
@@ -57,23 +63,7 @@ def end_claims(turn: Turn) -> None:
             reason="broker restarted" if claim.restored else "lease over",
             lapsed=True,
         )
-    turn.wake_at(next_end)
-    leases = turn.house.leases
-    while leases and leases[0][0] <= turn.now:
-        _, seq, number = heappop(leases)
-        held = turn.house.claims.get(f"d{seq}")
-        if held is None or held.number != number or held.expires_at > turn.now:
-            continue
-        give_back(
-            turn,
-            held,
-            "released",
-            blame=not held.restored,
-            reason="broker restarted" if held.restored else "lease over",
-            lapsed=True,
-        )
-    if leases:
-        turn.wake_at(leases[0][0])
+    turn.wake_at(min(next_end, leases[0][0]) if leases else next_end)
 
 
 def _by_end(turn: Turn) -> Iterator[Claim]:
@@ -125,12 +115,13 @@ def end_lives(turn: Turn) -> None:
 @operations.on("mailbox.closed")
 def begin_ending(turn: Turn, box: Mailbox, reason: str) -> None:
     """A mailbox is closed: one row now, its deliveries in chunks."""
+    if not box.unfinished:
+        return
     for claim in [one for one in turn.house.claims.values() if one.box is box]:
         give_back(turn, claim, "released", blame=False, reason=reason)
     turn.put(box, "queue", Queue())
-    if box.stretch >= 0 or box.unfinished:
-        turn.run(RECORD_ENDING, (box.id, box.ended_through, reason))
-        turn.wake_at(turn.now)
+    turn.run(RECORD_ENDING, (box.id, box.ended_through, reason))
+    turn.wake_at(turn.now)
 
 
 @operations.sweep

@@ -37,10 +37,11 @@ def address(mesh: Mesh, written: str, field: str = "to") -> Mailbox:
         raise Refused(
             "bad_request", f"{field}: {written[:200]!r} is not an address, group or topic"
         )
+    code = "not_found" if field == "mailbox" else "unknown_recipient"
     if name == SYSTEM:
-        raise Refused("unknown_recipient", f"{SYSTEM} is the broker itself and has no mailbox")
+        raise Refused(code, f"{field}: {SYSTEM} is the broker itself and has no mailbox")
     what = "no open mailbox" if slash and member is not None else "no member"
-    raise Refused("unknown_recipient", f"{written!r} names {what} of mesh {mesh.name!r}")
+    raise Refused(code, f"{field}: {written!r} names {what} of mesh {mesh.name!r}")
 
 
 def resolve(mesh: Mesh, own: Mailbox, to: str | list[str]) -> Reached:

@@ -32,6 +32,7 @@ def update_presence(turn: Turn, caller: Presence, request: UpdatePresence) -> An
     if show.seen(caller) != before:
         turn.run(UPDATE, (caller.status, caller.summary, caller.capacity, turn.now, caller.id))
         redrain(turn, caller)
+        turn.tell("presence.updated", caller)
         show.changed(turn, caller)
     return Answer()
 

@@ -14,6 +14,8 @@ import pytest
 from bench import report, run, server
 from bench.__main__ import main
 from bench.case import Case
+from bench.server import Place
+from bench.targets import TARGETS, Target
 from bench.traffic import RunFailed, Traffic
 
 Result = TypeVar("Result")
@@ -26,25 +28,53 @@ def _run(work: Coroutine[Any, Any, Result]) -> Result:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> run.Place:
+def place(tmp_path: Path) -> Place:
     cores = sorted(os.sched_getaffinity(0))
-    return run.Place(data=tmp_path, server_core=cores[0], client_core=cores[-1], settings=[])
+    return Place(data=tmp_path, server_core=cores[0], client_core=cores[-1], settings=[])
 
 
-def test_relay_stores_delivers_and_acks_each_message_once(place: run.Place) -> None:
+def test_relay_stores_delivers_and_acks_each_message_once(place: Place) -> None:
     sample = run.once(SMALL, "relay", place, lambda settled: None)
     assert sample.sent == 4 * 25
     assert sample.rate > 0
     assert sample.reply.p50 <= sample.reply.p99 <= sample.reply.max
 
 
-def test_rounds_run_the_targets_in_turn_and_ratios_pair_them(place: run.Place) -> None:
+def test_rounds_run_the_targets_in_turn_and_ratios_pair_them(place: Place) -> None:
     labels: list[str] = []
     series = run.rounds([SMALL], ["relay", "echo"], 2, place, lambda label, n: labels.append(label))
     started = list(dict.fromkeys(labels))
     assert [label.split()[1] for label in started] == ["relay", "echo", "echo", "relay"]
     (ratio,) = report.ratios(series, "echo", "relay")
     assert ratio.rate.low <= ratio.rate.median <= ratio.rate.high
+
+
+def test_an_open_loop_sends_exactly_what_was_due_and_says_how_late(place: Place) -> None:
+    case = Case(name="open", pattern="pairs", senders=2, receivers=2, offered=200.0, seconds=0.5)
+    sample = run.once(case, "relay", place, lambda settled: None)
+    assert sample.sent == 100
+    assert sample.lateness is not None
+    assert sample.delivery.max >= sample.lateness.p50
+
+
+def test_a_fan_out_counts_each_copy(place: Place) -> None:
+    case = Case(name="fan", pattern="fanout", senders=1, receivers=3, window=2, messages=5)
+    sample = run.once(case, "broker", place, lambda settled: None)
+    assert sample.sent == 15
+
+
+def test_our_own_client_drives_the_broker(place: Place) -> None:
+    assert run.once(SMALL, "clients", place, lambda settled: None).sent == 100
+
+
+def test_a_target_that_loses_messages_gives_no_figures(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy = Target("lossy", "tests.bench_lossy_relay", "raw", "nothing")
+    monkeypatch.setitem(TARGETS, "lossy", lossy)
+    monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(RunFailed, match=r"small on lossy: nothing moved .* were never delivered"):
+        run.rounds([SMALL], ["lossy"], 1, place, lambda label, settled: None)
 
 
 def test_a_message_that_is_lost_or_doubled_is_a_fault() -> None:
@@ -89,7 +119,7 @@ def test_a_target_that_does_not_start_gives_no_figures(
 
 
 def test_a_database_without_the_acks_gives_no_figures(
-    place: run.Place, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.tables.acked_rows", lambda data: 99)
     with pytest.raises(RunFailed, match="99 acked deliveries of 100"):

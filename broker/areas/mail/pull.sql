@@ -1,0 +1,2 @@
+-- name: length
+SELECT length(body) FROM messages WHERE id = ?

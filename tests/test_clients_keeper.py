@@ -1,0 +1,311 @@
+"""Coming back: what is said at every hello, which ends are final, and leaving in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from clients_stub import ALICE, PATIENCE, Line, Stub, delivery, stub, welcome
+
+from clients import Client, Reconnected, connect, errors, keeper
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Stub]:
+    async with stub() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
+
+
+def join(broker: Stub, **given: Any) -> Any:
+    return connect(broker.url, **{**ALICE, **given})
+
+
+def resuming(line: Line) -> dict[str, Any]:
+    """A welcome that resumes whoever says so, and gives out a new value each time."""
+    number = int((line.hello["resume"] or "r0")[1:])
+    return {"ok": welcome(resumed=number > 0, resume=f"r{number + 1}")}
+
+
+async def test_later_hellos_carry_the_resume_value_and_the_session(broker: Stub) -> None:
+    broker.greet = resuming
+    async with join(broker) as me:
+        events = me.events(Reconnected)
+        line = await broker.line()
+        for number in (1, 2, 3):
+            await line.drop()
+            line = await broker.line()
+            assert line.hello["resume"] == f"r{number}"
+            assert line.hello["session"] == "s1"
+            event = await anext(events)
+            assert isinstance(event, Reconnected)
+            assert event.welcome.resumed
+            assert me.welcome.resume == f"r{number + 1}"
+    assert broker.hellos[0]["resume"] is None
+
+
+async def test_what_was_changed_since_is_said_again(broker: Stub) -> None:
+    async with join(broker, groups=["@team"]) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        for call in (
+            me.presence.update(status="working", summary="x", capacity=3),
+            me.group.join("#news"),
+            me.group.leave("@team"),
+            me.peer.watch(on=True, roles=["service"]),
+        ):
+            asked = tasks.create_task(call)
+            await line.ok(await line.request())
+            await asked
+        await line.drop()
+        line = await broker.line()
+        said = {name: line.hello[name] for name in ("status", "summary", "capacity", "groups")}
+        assert said == {"status": "working", "summary": "x", "capacity": 3, "groups": ["#news"]}
+        watched = await line.answer("peer.watch")
+        assert (watched["on"], watched["roles"]) == (True, ["service"])
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [(4401, errors.Unauthorized), (4403, errors.Forbidden), (4409, errors.Replaced)],
+)
+async def test_some_close_codes_are_final(
+    broker: Stub, code: int, kind: type[errors.PostroomError]
+) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        waiting = asyncio.ensure_future(me.peer.list())
+        reading = asyncio.ensure_future(anext(me.mail()))
+        hearing = asyncio.ensure_future(anext(me.events()))
+        serving = asyncio.ensure_future(me.serve(print))
+        await line.request()
+        await line.close(code, "why")
+        with pytest.raises(errors.ConnectionLost) as unknown:
+            await waiting
+        assert unknown.value.close_code == code
+        for ended in (reading, hearing, serving):
+            with pytest.raises(kind, match="why"):
+                await ended
+        with pytest.raises(kind):
+            await me.peer.list()
+    assert len(broker.hellos) == 1
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 4408, 4429])
+async def test_other_close_codes_are_not(broker: Stub, code: int) -> None:
+    async with join(broker):
+        await (await broker.line()).close(code)
+        await broker.line()
+
+
+async def test_without_reconnect_a_loss_is_final_too(broker: Stub) -> None:
+    async with join(broker, reconnect=False) as me:
+        line = await broker.line()
+        waiting = asyncio.ensure_future(me.peer.list())
+        await line.request()
+        await line.drop()
+        with pytest.raises(errors.ConnectionLost):
+            await waiting
+        with pytest.raises(errors.ConnectionLost):
+            await me.peer.list()
+    assert len(broker.hellos) == 1
+
+
+async def test_a_refused_hello_raises_at_once(broker: Stub) -> None:
+    error = {"code": "unauthorized", "message": "no", "retryable": False}
+    broker.greet = lambda line: {"error": error}
+    with pytest.raises(errors.Unauthorized):
+        async with join(broker):
+            pytest.fail("there is no such client")
+
+
+@pytest.mark.parametrize("code", ["overloaded", "draining", "unavailable"])
+async def test_a_broker_that_takes_nobody_right_now_is_asked_again(broker: Stub, code: str) -> None:
+    async with join(broker):
+        line = await broker.line()
+        error = {"code": code, "message": "no", "retryable": True}
+        broker.greet = lambda line: {"error": error}
+        await line.drop()
+        await broker.line()
+        broker.greet = resuming
+        while (await broker.line()).hello["resume"] != "r1":
+            pass
+    assert len(broker.hellos) >= 3
+
+
+async def test_a_refusal_when_coming_back_is_final(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        error = {"code": "forbidden", "message": "no", "retryable": False}
+        broker.greet = lambda line: {"error": error}
+        reading = asyncio.ensure_future(anext(me.mail()))
+        await line.drop()
+        with pytest.raises(errors.Forbidden):
+            await reading
+
+
+async def test_nobody_there_is_unreachable(unused_tcp_port: int) -> None:
+    with pytest.raises(errors.Unreachable, match=str(unused_tcp_port)):
+        async with connect(f"ws://127.0.0.1:{unused_tcp_port}", **ALICE):
+            pytest.fail("there is no such client")
+
+
+async def test_something_else_there_is_unreachable_and_says_what() -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\ntoo many\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(web, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(errors.Unreachable, match="HTTP 503 too many"):
+            async with connect(f"ws://127.0.0.1:{port}", **ALICE):
+                pytest.fail("there is no such client")
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "ws://"])
+async def test_a_url_that_is_none_is_a_mistake_of_the_caller(url: str) -> None:
+    with pytest.raises(ValueError, match="no WebSocket address"):
+        async with connect(url, **ALICE):
+            pytest.fail("there is no such client")
+
+
+async def test_the_endpoint_may_be_left_out(broker: Stub) -> None:
+    async with connect(broker.url.removesuffix("/v1"), **ALICE):
+        line = await broker.line()
+        assert line.socket.request is not None
+        assert line.socket.request.path == "/v1"
+
+
+async def test_leaving_says_bye_and_closes(broker: Stub) -> None:
+    async with join(broker):
+        line = await broker.line()
+    assert (await line.request("bye")).get("final") is None
+    await line.gone.wait()
+    assert line.socket.close_code == 1000
+
+
+async def test_a_final_bye_is_asked_for(broker: Stub) -> None:
+    async with join(broker, final=True):
+        line = await broker.line()
+    assert (await line.request("bye"))["final"] is True
+
+
+async def test_leaving_may_say_nothing_so_that_another_takes_it_up(broker: Stub) -> None:
+    broker.greet = resuming
+    async with join(broker, final=None) as me:
+        line = await broker.line()
+    await line.gone.wait()
+    assert line.idle()
+    async with join(broker, session=me.welcome.session, resume=me.welcome.resume) as again:
+        assert again.welcome.resumed
+
+
+async def test_a_broker_that_does_not_answer_holds_nobody_up(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.01)
+    broker.says_bye = False
+    async with asyncio.timeout(PATIENCE), join(broker):
+        line = await broker.line()
+    await line.request("bye")
+
+
+async def test_what_the_block_raises_comes_out_as_it_is(broker: Stub) -> None:
+    async def work() -> None:
+        async with join(broker):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await work()
+    await (await broker.line()).request("bye")
+
+
+async def test_a_cancelled_block_says_bye_too(broker: Stub) -> None:
+    inside = asyncio.Event()
+
+    async def stay() -> None:
+        async with join(broker):
+            inside.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(stay())
+    await inside.wait()
+    line = await broker.line()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await line.request("bye")
+
+
+async def test_leaving_while_there_is_no_connection_ends_the_attempts(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FIRST_SECONDS", 600.0)
+    async with join(broker) as me:
+        await (await broker.line()).drop()
+        waiting = asyncio.ensure_future(me.peer.list())
+    with pytest.raises(errors.Closed):
+        await waiting
+    assert len(broker.hellos) == 1
+
+
+async def test_a_silent_broker_is_noticed_and_resumed(broker: Stub) -> None:
+    broker.greet = lambda line: {"ok": welcome(lease_ms=200)}
+    async with join(broker):
+        line = await broker.line()
+        line.socket.transport.pause_reading()
+        again = await broker.line()
+        assert again.hello["resume"] == "r1"
+        line.socket.transport.abort()
+
+
+async def test_no_task_is_left_behind(broker: Stub) -> None:
+    before = asyncio.all_tasks()
+    async with join(broker) as me:
+        line = await broker.line()
+        await line.say(delivery())
+        await anext(me.mail())
+        assert len(asyncio.all_tasks() - before - {line.socket.keepalive_task}) <= 3
+    await line.gone.wait()
+    left = {task for task in asyncio.all_tasks() - before if "clients" in repr(task.get_coro())}
+    assert not left
+
+
+def test_attempts_spread_out_up_to_a_bound() -> None:
+    for attempt in (0, 3, 50):
+        waits = [keeper.wait_seconds(attempt) for _ in range(200)]
+        bound = min(keeper.MOST_SECONDS, keeper.FIRST_SECONDS * 2**attempt)
+        assert all(0 <= wait <= bound for wait in waits)
+        assert min(waits) < bound / 4
+        assert max(waits) > bound * 3 / 4
+
+
+async def test_two_blocks_with_one_stack_are_independent(broker: Stub) -> None:
+    async with join(broker) as first, join(broker) as second:
+        assert isinstance(first, Client)
+        assert first is not second
+        await (await broker.line()).close(4409)
+        call = asyncio.ensure_future(second.peer.list())
+        await (await broker.line()).answer("peer.list", {"peers": [], "hidden": {}})
+        await call
+
+
+async def test_nothing_secret_is_logged(broker: Stub, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="postroom")
+    async with join(broker, token="prm_1_secret") as me:  # noqa: S106 - made up
+        line = await broker.line()
+        await line.say(delivery(body="private"))
+        mail = await anext(me.mail())
+        await line.drop()
+        await broker.line()
+        assert "private" not in repr(mail)
+    assert "secret" not in caplog.text
+    assert "private" not in caplog.text

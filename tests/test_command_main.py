@@ -1,0 +1,249 @@
+"""The command line as people and programs use it: processes of their own, against a real broker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+from command_rig import Done, Here, running
+
+import broker
+from broker.wire.fields import Role
+from clients import Client, connect
+from clients.command.lookup import Flags, look_up
+
+NOWHERE = "ws://127.0.0.1:1/v1"
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    """A machine with a broker on it."""
+    with running(tmp_path_factory.mktemp("machine")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def bob(here: Here) -> Here:
+    """The same machine, as a member."""
+    return here.as_member("bob", here.run("member", "add", "bob", "--json").json["token"])
+
+
+@asynccontextmanager
+async def present(
+    here: Here, role: Role = "session", session: str | None = None
+) -> AsyncIterator[Client]:
+    """Somebody is there while the block runs."""
+    account = look_up(Flags(), here.environment())
+    async with connect(
+        account.url, member=account.member, token=account.token, role=role, session=session
+    ) as me:
+        yield me
+
+
+async def meanwhile(here: Here, *words: str) -> Done:
+    """Give a command while the loop goes on."""
+    return await anyio.to_thread.run_sync(lambda: here.run(*words))
+
+
+def test_a_first_message_between_two_peers(here: Here, bob: Here) -> None:
+    sent = here.process("mail", "send", "bob", "hi")
+    assert (sent.code, sent.err) == (0, "")
+    assert sent.out.splitlines()[0].endswith(": 1 copy")
+    assert "bob  queued, next in line (offline)" in sent.out
+    received = bob.process("mail", "receive")
+    assert (received.code, received.err) == (0, "")
+    assert received.out.splitlines()[1:] == ["hi"]
+    assert bob.run("mail", "receive").out == "No mail.\n"
+
+
+def test_what_one_process_claims_another_acks(here: Here, bob: Here) -> None:
+    message = here.run("mail", "send", "bob", "--body-json", '{"n": 1e400}', "--json").json
+    claimed = bob.process("mail", "claim", "--json").out
+    assert '"body":{"n": 1e400},' in claimed
+    (held,) = json.loads(claimed)["deliveries"]
+    assert held["message"] == message["message"]
+    assert bob.run("mail", "claim", "--json").json == {"deliveries": []}
+    assert bob.run("mail", "extend", held["delivery"], held["claim"], "--lease-ms", "5m").code == 0
+    acked = bob.run("mail", "ack", held["delivery"], held["claim"], "--json").json
+    assert acked == {"state": "acked", "outputs": [], "duplicate": False}
+    trace = here.run("mail", "trace", message["message"], "--json").json
+    events = [step["event"] for step in trace["deliveries"][0]["history"]]
+    assert events == ["accepted", "claimed", "extended", "acked"]
+
+
+def test_what_is_received_without_an_ack_stays_held(here: Here, bob: Here) -> None:
+    for number in range(3):
+        here.run("mail", "send", "bob", str(number))
+    kept = bob.run("mail", "receive", "--max", "2", "--no-ack", "--json").json["deliveries"]
+    assert [one["body"] for one in kept] == ["0", "1"]
+    rest = bob.run("mail", "receive", "--max", "9", "--json").json["deliveries"]
+    assert [one["body"] for one in rest] == ["2"]
+    for one in kept:
+        nacked = bob.run("mail", "nack", one["delivery"], one["claim"], "--dead", "--json").json
+        assert nacked["state"] == "dead"
+    dead = bob.run("mail", "dead", "--json").json["deliveries"]
+    assert [one["delivery"] for one in dead] == [one["delivery"] for one in kept]
+    assert bob.run("mail", "redrive", dead[0]["delivery"], "--json").json["count"] == 1
+    assert bob.run("mail", "drop", "--mailbox", "bob", "--json").json["count"] >= 1
+    bob.run("mail", "receive", "--max", "9")
+
+
+async def test_receiving_waits_for_the_first(here: Here, bob: Here) -> None:
+    process = bob.start("mail", "receive", "--wait", "20s")
+    async with present(here) as me:
+        await anyio.sleep(0.5)
+        await me.call("mail.send", to="bob", body="late")
+    out, _ = await anyio.to_thread.run_sync(process.communicate)
+    assert out.splitlines()[1:] == ["late"]
+
+
+async def test_who_is_there_and_who_is_hidden(here: Here, bob: Here) -> None:
+    assert (await meanwhile(bob, "peer", "list")).out == "Nobody is online.\n"
+    async with present(here, "control-plane"), present(here, session="s1"):
+        lines = (await meanwhile(bob, "peer", "list")).out.splitlines()
+        assert [line.split()[0] for line in lines[:-1]] == ["ADDRESS", "owner/s1"]
+        assert lines[-1] == "1 control-plane peer hidden: --all shows everybody"
+        everybody = (await meanwhile(bob, "peer", "list", "--all", "--json")).json
+        assert [one["role"] for one in everybody["peers"]] == ["control-plane", "session"]
+        assert everybody["hidden"] in ({}, {"control-plane": 0})
+        planes = (await meanwhile(bob, "peer", "list", "--role", "control-plane")).out
+        assert [line.split()[0] for line in planes.splitlines()] == ["ADDRESS", "owner"]
+
+
+async def test_a_watch_tells_each_change_until_it_is_stopped(here: Here, bob: Here) -> None:
+    watch = bob.start("peer", "list", "--watch")
+    documents = bob.start("peer", "list", "--watch", "--json")
+    assert watch.stdout is not None
+    assert documents.stdout is not None
+    assert await anyio.to_thread.run_sync(watch.stdout.readline) == "Nobody is online.\n"
+    assert await anyio.to_thread.run_sync(documents.stdout.readline) == '{"ev":"peer.synced"}\n'
+    async with present(here, session="s2"):
+        line = await anyio.to_thread.run_sync(watch.stdout.readline)
+        assert line.startswith("owner/s2 joined  session")
+        event = json.loads(await anyio.to_thread.run_sync(documents.stdout.readline))
+        assert (event["ev"], event["peer"]["address"]) == ("peer.joined", "owner/s2")
+    for process in (watch, documents):
+        process.send_signal(signal.SIGINT)
+        out, err = await anyio.to_thread.run_sync(process.communicate)
+        assert (process.returncode, err) == (130, "")
+    assert "owner/s2 left" in out or "peer.left" in out
+
+
+async def test_a_list_is_all_its_pages(here: Here) -> None:
+    async with present(here) as me:
+        async with anyio.create_task_group() as tasks:
+            for number in range(205):
+                tasks.start_soon(_add, me, f"page{number}")
+        whole = (await meanwhile(here, "member", "list", "--json")).json
+        assert len({one["member"] for one in whole["members"]}) == len(whole["members"]) >= 206
+        assert whole["next"] is None
+        page = (await meanwhile(here, "member", "list", "--limit", "3", "--json")).json
+        assert (len(page["members"]), page["next"] is None) == (3, False)
+
+
+async def _add(me: Client, name: str) -> None:
+    await me.call("member.add", member=name)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("mail trace m999999", 1, "not_found: "),
+        ("mail send nobody hi", 1, "unknown_recipient: "),
+        ("mail send bob hi --kind receipt", 1, "forbidden: "),
+        ("member add Bob", 1, "bad_request: "),
+        ("peer list --mesh elsewhere", 1, "unauthorized: "),
+        ("peer list --as bob", 1, "unauthorized: "),
+        ("mail send bob", 2, "body is missing"),
+        ("mail frob", 2, 'Unknown command "frob"'),
+        ("peer list --frob", 2, "Unknown option: --frob"),
+        ("mail redrive", 2, "either `delivery` or `mailbox`"),
+        ("peer list --url http://127.0.0.1", 2, "no WebSocket address"),
+        (f"peer list --url {NOWHERE}", 3, "the broker can't be reached: "),
+    ],
+)
+def test_each_failure_is_one_line_and_one_code(
+    here: Here, bob: Here, line: str, code: int, said: str
+) -> None:
+    assert bob is not here
+    done = here.run(*line.split())
+    assert (done.code, done.out) == (code, "")
+    assert done.err.startswith("postroom: ")
+    assert "Traceback" not in done.err
+    assert said in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_a_refused_token_says_where_it_came_from(here: Here) -> None:
+    done = here.run("peer", "list", "--token", "prm_x_y", "--as", "owner")
+    assert done.err.rstrip().endswith("(member owner, token from --token)")
+
+
+def test_a_token_of_any_role_may_command(here: Here, bob: Here) -> None:
+    for role in ("service", "control-plane"):
+        token = here.run("token", "create", "bob", "--roles", role, "--json").json["token"]
+        done = bob.run("mail", "list", "--token-file", "-", stdin=token)
+        assert done.code == 0, done.err
+
+
+def test_a_closed_pipe_is_quiet(bob: Here) -> None:
+    process = bob.start("mail", "list")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+    process.stderr.close()
+
+
+def test_nothing_is_known_of_a_broker_that_was_never_there(tmp_path: Path) -> None:
+    done = Here(tmp_path).run("peer", "list")
+    assert (done.code, done.out) == (3, "")
+    assert "no broker is known here" in done.err
+
+
+def test_a_command_without_a_verb_is_shown_the_verbs(here: Here) -> None:
+    done = here.run("mail")
+    assert (done.code, done.out.split("\n")[0]) == (2, "Usage: postroom mail COMMAND")
+    assert here.run("mail", "--help").code == 0
+
+
+def test_the_broker_is_steered_by_the_same_command(here: Here) -> None:
+    for words in (("migrate", "status"), ("doctor",)):
+        done = here.run(*words)
+        assert (done.code, done.out) == (1, "")
+        assert "is in use by postroom serve" in done.err
+
+
+PROGRAM = "import sys; from clients.command.main import main; main({}); print(*sys.modules)"
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (["--version"], {"asyncio", "cyclopts", "msgspec", "broker.app"}),
+        (["--help"], {"asyncio", "websockets", "broker.app"}),
+        (["peer", "list", "--json"], {"rich", "uvloop", "sqlite3", "broker.app"}),
+    ],
+)
+def test_a_start_imports_what_it_needs(here: Here, words: list[str], unused: set[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(words)],
+        env=here.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = set(done.stdout.splitlines()[-1].split())
+    assert not modules & unused
+
+
+def test_the_version_is_the_brokers(here: Here) -> None:
+    assert here.run("--version").out == f"postroom {broker.__version__}\n"
