@@ -20,6 +20,7 @@ COMMANDS = {
     "delegations": "delegations that are opened, taken up and completed",
     "ceiling": "raw WebSocket echo, raw SQLite, and a bare relay of both",
     "peers": "the same work by JetStream, PostgreSQL and Redis, in the same run",
+    "plot": "results of --json as SVG pictures",
     "compare": "two results of --json side by side",
     "report": "a short run of everything; with --write the tables of a page",
 }

@@ -61,7 +61,7 @@ def main(words: list[str]) -> int:
         "sample": arguments.sample,
         "body": arguments.body,
     }
-    with command.progress() as watch:
+    with command.progress(arguments.runs) as watch:
         for _ in range(arguments.runs):
             figures += run("backlog", where, watch, members=SENDERS + 1, options=options)
     found = measures("broker", figures)

@@ -30,13 +30,15 @@ def main(words: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1.5, help="length of a run")
     arguments = parser.parse_args(words)
     where = command.place(arguments)
-    empty = command.report("ceiling", where, ["echo", "relay"])
+    targets = ["echo", "relay", "relay-clients"]
+    empty = command.report("ceiling", where, targets)
     body, seconds = arguments.body, arguments.seconds
     shapes = [pairs.case(100, window, seconds, body) for window in (1, 10)]
-    with command.progress() as watch:
-        series = rounds(shapes, ["echo", "relay"], arguments.runs, where, watch)
+    steps = (len(shapes) * len(targets) + 2) * arguments.runs + len(BATCHES)
+    with command.progress(steps) as watch:
+        series = rounds(shapes, targets, arguments.runs, where, watch)
         series += rounds(
-            [burst.case(100, 1_000, 10, body)], ["relay"], arguments.runs, where, watch
+            [burst.case(100, 1_000, 10, body)], targets[1:], arguments.runs, where, watch
         )
         commits = [
             commit(where, seconds, size, watch) for size in BATCHES for _ in range(arguments.runs)

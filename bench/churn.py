@@ -31,7 +31,7 @@ def main(words: list[str]) -> int:
     empty = command.report("churn", where, ["broker"])
     figures: list[Figure] = []
     options: dict[str, int | str] = {"seconds": arguments.seconds}
-    with command.progress() as watch:
+    with command.progress(arguments.runs) as watch:
         for _ in range(arguments.runs):
             figures += run("churn", where, watch, members=arguments.peers, options=options)
     show(command.filled(empty, measures=measures("broker", figures)), as_json=arguments.json)

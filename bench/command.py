@@ -17,9 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from bench.case import Case
-from bench.machine import describe
+from bench.machine import describe, time_slice_ms
 from bench.report import Report, over
 from bench.run import Watch, rounds
 from bench.server import DEFAULT_SETTINGS, Place
@@ -27,6 +34,8 @@ from bench.show import show
 from bench.targets import CEILING, TARGETS, WORKLOAD_TARGETS, chosen
 from bench.traffic import RunFailed
 
+MOST_SLICE_MS = 4
+"""About what the ordinary scheduler gives."""
 FILES_BESIDE = 500
 """Open files of a process besides its connections."""
 
@@ -78,6 +87,11 @@ def place(arguments: argparse.Namespace) -> Place:
         raise RunFailed(f"no directory {arguments.data}")
     if arguments.first and os.geteuid():
         raise RunFailed("only root can run ahead of all other programs")
+    if arguments.first and (slice_ms := time_slice_ms()) > MOST_SLICE_MS:
+        raise RunFailed(
+            f"threads would take turns of {slice_ms:g} ms, which is unfair to servers that have"
+            f" several: echo {MOST_SLICE_MS} > /proc/sys/kernel/sched_rr_timeslice_ms"
+        )
     return Place(
         data=arguments.data,
         server_core=arguments.server_core,
@@ -115,7 +129,7 @@ def measure(name: str, cases: list[Case], arguments: argparse.Namespace) -> int:
     targets: list[str] = arguments.targets
     where = place(arguments)
     empty = report(name, where, targets)
-    with progress() as watch:
+    with progress(len(cases) * len(targets) * arguments.runs) as watch:
         series = rounds(cases, targets, arguments.runs, where, watch)
     show(filled(empty, series=series, ratios=over(series, CEILING)), as_json=arguments.json)
     return 0
@@ -128,13 +142,24 @@ def filled(empty: Report, **parts: object) -> Report:
 
 
 @contextmanager
-def progress() -> Iterator[Watch]:
-    """On a terminal one line that says what runs and how far it is; otherwise silence."""
+def progress(runs: int) -> Iterator[Watch]:
+    """On a terminal a bar over the runs, with what runs and how far it is; otherwise silence."""
     if not sys.stderr.isatty():
         yield lambda label, settled: None
         return
-    with Console(stderr=True).status("starting", refresh_per_second=4) as status:
-        yield lambda label, settled: status.update(f"{label}: {settled:,} messages through")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=runs)
+        before = ""
+
+        def watch(label: str, settled: int) -> None:
+            nonlocal before
+            if before and label != before:
+                bar.advance(task)
+            before = label
+            bar.update(task, description=f"{label}: {settled:,} through" if settled else label)
+
+        yield watch
 
 
 def _positive(text: str) -> int:

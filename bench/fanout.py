@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     where = command.place(arguments)
     empty = command.report("fanout", where, arguments.targets)
     series: list[Series] = []
-    with command.progress() as watch:
+    with command.progress(2 * len(windows) * len(arguments.targets) * arguments.runs) as watch:
         for window in windows:
             for after in (False, True):
                 one = case(arguments.members, arguments.messages, window, arguments.body, after)

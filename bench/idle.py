@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     where = command.place(arguments)
     empty = command.report("idle", where, ["broker"])
     found: list[Measure] = []
-    with command.progress() as watch:
+    with command.progress(2 * arguments.runs) as watch:
         for role in ("service", "session"):
             options: dict[str, int | str] = {
                 "role": role,

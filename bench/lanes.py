@@ -34,7 +34,7 @@ def main(words: list[str], workload: str, about: str, members: int, **fields: ob
         "seconds": arguments.seconds,
         "body": arguments.body,
     }
-    with command.progress() as watch:
+    with command.progress(arguments.runs) as watch:
         for _ in range(arguments.runs):
             figures += run(workload, where, watch, members=members, options=options, fields=fields)
     show(command.filled(empty, measures=measures("broker", figures)), as_json=arguments.json)

@@ -87,28 +87,36 @@ def cpu_seconds_exact(pid: int) -> float:
 
 
 def waited_seconds(pid: int) -> float:
-    """How long the family's threads were ready to run but had no core: others were in the way."""
-    total = 0
-    for member in family(pid):
-        for task in Path(f"/proc/{member}/task").glob("*/schedstat"):
-            try:
-                total += int(task.read_text().split()[1])
-            except (OSError, IndexError):
-                continue
-    return total / 1e9
+    """How long the main thread was ready to run but had no core: somebody was in the way."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def resident_bytes(pid: int | None, *, peak: bool = False) -> int:
-    """Resident memory of a process and its descendants, now or at its highest; None: ourselves."""
-    field = "VmHWM:" if peak else "VmRSS:"
-    total = 0
-    for member in [os.getpid()] if pid is None else family(pid):
-        try:
-            lines = Path(f"/proc/{member}/status").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
-    return total
+    """Resident memory of a process, now or at its highest; None: ourselves.
+
+    Of a family of processes what they share is counted once, and there is no highest: it is now.
+    """
+    members = [os.getpid()] if pid is None else family(pid)
+    if len(members) > 1:
+        return sum(_kilobytes(f"/proc/{one}/smaps_rollup", "Pss:") for one in members)
+    return _kilobytes(f"/proc/{members[0]}/status", "VmHWM:" if peak else "VmRSS:")
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """The bytes that a line of a file in /proc tells; 0 when the process is gone."""
+    try:
+        lines = Path(path).read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def time_slice_ms() -> float:
+    """How long one of several threads runs before the next, at a real-time priority."""
+    return float(Path("/proc/sys/kernel/sched_rr_timeslice_ms").read_text())
 
 
 def _stat(pid: int) -> list[str]:

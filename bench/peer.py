@@ -20,6 +20,8 @@ CONNECT_AT_ONCE = 50
 HELLO = -1
 EVERYONE = "@everyone"
 """The group that all receivers of a fan-out are in."""
+HELD_AT_ONCE = 8
+"""Held acks that a peer has unanswered: a thousand peers together stay below what is too many."""
 NOTHING = Raw(b"")
 
 
@@ -98,14 +100,18 @@ class Peer(Wire):
                 self.greeted.set_result(None)
             elif frame.re & 1:
                 traffic.settled(frame.re >> 1, now)
+                if self._held and traffic.delivered.done():
+                    self.queue(self._held.pop())
             else:
                 traffic.stored(frame.re >> 1, now)
                 if not traffic.paced:
                     self.supply(now)
 
     def _release(self, _: object) -> None:
-        for frame in self._held:
-            self.queue(frame)
+        """Let some of the held acks leave; each answer draws the next."""
+        self._ack = self.queue
+        for _ in range(min(HELD_AT_ONCE, len(self._held))):
+            self.queue(self._held.pop())
 
     def fail(self, fault: str) -> None:
         """Whoever waits for this peer is told, else the run."""

@@ -37,7 +37,7 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     cases = chosen(arguments)
     where = command.place(arguments)
-    with command.progress() as watch:
+    with command.progress((len(cases) * arguments.runs + 1) * len(arguments.targets)) as watch:
         missing = {}
         for target in arguments.targets:
             watch(f"is {target} there?", 0)

@@ -123,7 +123,8 @@ def _rates(series: list[Series]) -> Sheet:
 
 def _costs(series: list[Series]) -> Sheet:
     sheet = Sheet(
-        "CPU in microseconds a message (share of its core; share taken by others), memory in MiB",
+        "CPU in microseconds a message (share of its core; share of the time its main thread had to"
+        " wait for the core), memory in MiB",
         ["case", "target", "messages", "server CPU", "client CPU", "start / peak / end", "client"],
     )
     for one in series:

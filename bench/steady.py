@@ -34,7 +34,7 @@ def main(words: list[str]) -> int:
     arguments = parser.parse_args(words)
     where = command.place(arguments)
     empty = command.report("steady", where, arguments.targets)
-    with command.progress() as watch:
+    with command.progress(len(arguments.rates) * len(arguments.targets) * arguments.runs) as watch:
         series = rising(arguments, where, watch)
     filled = command.filled(empty, series=series, ratios=over(series, CEILING))
     show(filled, as_json=arguments.json)

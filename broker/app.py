@@ -34,19 +34,17 @@ from broker.core.house import DEFAULT_MESH, House, Presence
 from broker.core.ports import Greeting, Line
 from broker.core.pump import LoopPump, Pump
 from broker.core.turn import Turn
+from broker.data import OWNER_TOKEN, URL_FILE, open_data, usable, write_private
 from broker.log import BadLevel, set_up
 from broker.metrics import Figures, Pulse, Sources
 from broker.net.hub import Hooks, Limits
 from broker.net.server import ListenFailed, Server
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
-from broker.store.migrate import MigrationRefused, Migrations
-from broker.store.sqlite import Connector, Placement, Store, connect, open_store
+from broker.store.migrate import MigrationRefused
+from broker.store.sqlite import Placement, Store
 
 log = logging.getLogger("broker")
 
-DATABASE: Final = "postroom.db"
-OWNER_TOKEN: Final = "owner.token"  # noqa: S105 - the name of a file
-URL_FILE: Final = "broker.url"
 LOG_LEVEL: Final = "POSTROOM_LOG"  # the environment variable
 GOING_AWAY: Final = 1001
 GC_THRESHOLDS: Final = (200_000, 50, 100)  # little of what a message makes is ever a cycle
@@ -181,7 +179,7 @@ class Broker:
         restore(turn)
         if DEFAULT_MESH not in self.house.meshes:
             _, token = found(turn, DEFAULT_MESH)
-            _write_private(directory / OWNER_TOKEN, token + "\n")
+            write_private(directory / OWNER_TOKEN, token + "\n")
         self.store.writer.commit()
         self.pump.arm()
 
@@ -200,44 +198,36 @@ class Broker:
         self.pump.stop()
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, whole or not at all."""
-    draft = path.with_name(path.name + ".new")
-    draft.touch(mode=0o600)
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
-
-
-async def open_data(
-    directory: Path,
-    settings: Settings,
-    placement: Placement = "loop",
-    connector: Connector = connect,
-) -> Store:
-    """Migrate and open the database of a data directory that this process has locked."""
-    path = directory / DATABASE
-    path.touch(mode=0o600)
-    plain = connect(path.absolute().as_uri())
-    try:
-        plain.execute("PRAGMA journal_mode = WAL")
-        Migrations.discover().up(plain, SystemClock().now())
-    finally:
-        plain.close()
-    return await open_store(path, settings.store.synchronous, connector, placement)
-
-
 async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     """From an empty or used data directory to a drained broker; the exit code."""
     placement = cast("Placement", os.environ.get("PLACEMENT", "loop"))
     store = await open_data(directory, settings, placement)
     broker = Broker(store, settings, SystemClock(), listen.origins)
-    broker.begin(directory)
-    await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
-    _write_private(directory / URL_FILE, broker.server.url + "\n")
-    what = {"version": __version__, "url": broker.server.url, "data": os.path.abspath(directory)}
-    log.info("started", extra={**what, "settings": settings.changed()})
+    try:
+        with usable(directory):
+            broker.begin(directory)
+        await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
+        with usable(directory):
+            write_private(directory / URL_FILE, broker.server.url + "\n")
+        _log_start(broker, directory, listen)
+        await _until_over(broker)
+    finally:
+        broker.pump.stop()
+        with anyio.CancelScope(shield=True):
+            await store.close()
+    log.info("stopped")
+    return 1 if broker.failed.done() else 0
+
+
+def _log_start(broker: Broker, directory: Path, listen: Listen) -> None:
+    what = {"version": __version__, "url": broker.server.url, "data": str(directory.absolute())}
+    log.info("started", extra={**what, "settings": broker.settings.changed()})
     if not broker.server.loopback and listen.cert is None:
         log.warning("listening without TLS: tokens and mail can be read on their way")
+
+
+async def _until_over(broker: Broker) -> None:
+    """Everything that runs, runs in here."""
     broker.figures.pulse = pulse = Pulse(asyncio.get_running_loop())
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_told, broker, tasks.cancel_scope)
@@ -248,9 +238,6 @@ async def run(directory: Path, settings: Settings, listen: Listen) -> int:
         sys.stdout.write(f"postroom ready {broker.server.url}\n")
         sys.stdout.flush()
     pulse.stop()
-    await store.close()
-    log.info("stopped")
-    return 1 if broker.failed.done() else 0
 
 
 async def _until_told(broker: Broker, scope: anyio.CancelScope) -> None:

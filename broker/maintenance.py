@@ -12,18 +12,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
 from broker import areas, doctor
-from broker.app import DATABASE
 from broker.clock import SystemClock
 from broker.config import SECOND
+from broker.data import DATABASE
 from broker.doctor import Case, Check, Finding, Report
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
 from broker.store.migrate import MigrationRefused, Migrations, Status
 from broker.store.stopped import (
+    Connection,
     DatabaseUnusable,
     Purpose,
     Transaction,
@@ -31,9 +32,6 @@ from broker.store.stopped import (
     opened,
     transaction,
 )
-
-if TYPE_CHECKING:
-    from sqlite3 import Connection
 
 __all__ = ["REFUSALS", "Action", "Migrated", "Report", "diagnose", "migrate"]
 

@@ -16,20 +16,21 @@ from msgspec import NODEFAULT, UNSET
 from broker.wire.frames import Answer, Request
 from broker.wire.operations import OPERATIONS
 from clients.identity import REMEMBERED_OPS, Identity
-from clients.requests import Requests, Verb
+from clients.requests import Asked, Requests, Verb
 
 ONCE_ONLY: Final = frozenset({"member.add", "token.create", "mesh.create", "mail.claim"})
 """What an answer that got lost would give away for ever: secrets that are shown once, claims."""
 OWN: Final = frozenset({"hello", "bye"})
 """What the client says by itself."""
 
+WAYS: Final = 64
 _encode: Final = msgspec.json.Encoder().encode
 
 
 class Operation(Verb):
     """How one operation is called."""
 
-    __slots__ = ("names", "remembered", "renamed", "required", "required_names", "struct")
+    __slots__ = ("_good", "names", "remembered", "renamed", "required", "struct")
 
     def __init__(self, struct: type[Request]) -> None:
         super().__init__(struct)
@@ -41,17 +42,19 @@ class Operation(Verb):
             for field in fields
             if field.default is NODEFAULT and field.default_factory is NODEFAULT
         )
-        self.required_names = frozenset(self.required)
         self.renamed = {
             field.name: field.encode_name for field in fields if field.name != field.encode_name
         }
         self.remembered = self.op in REMEMBERED_OPS
+        self._good: set[tuple[str, ...]] = set()
 
     def encode(self, fields: Mapping[str, Any]) -> bytes:
         """Encode arguments, or say which one is wrong."""
-        names = fields.keys()
-        if not self.required_names <= names <= self.names:
-            raise self._wrong(names)
+        # A program has few ways to write a call: those that were found good need no second look.
+        if (names := (*fields,)) not in self._good:
+            self._check(fields.keys())
+            if len(self._good) < WAYS:
+                self._good.add(names)
         if self.renamed:
             fields = {self.renamed.get(name, name): value for name, value in fields.items()}
         try:
@@ -63,16 +66,19 @@ class Operation(Verb):
                 raise
             return _encode(given)
 
-    def _wrong(self, names: Set[str]) -> TypeError:
+    def _check(self, names: Set[str]) -> None:
         unknown = ", ".join(sorted(names - self.names))
         if unknown:
             known = ", ".join(sorted(self.names))
-            return TypeError(f"{self.op} takes no {unknown}; it takes {known}")
+            raise TypeError(f"{self.op} takes no {unknown}; it takes {known}")
         missing = ", ".join(name for name in self.required if name not in names)
-        return TypeError(f"{self.op} needs {missing}")
+        if missing:
+            raise TypeError(f"{self.op} needs {missing}")
 
     def positional(self, values: tuple[Any, ...], fields: dict[str, Any]) -> dict[str, Any]:
         """Give positional arguments the names of the required fields."""
+        if not fields and len(values) == len(self.required):
+            return dict(zip(self.required, values, strict=True))
         names = self.required[: len(values)]
         if len(names) < len(values):
             raise TypeError(f"{self.op} takes {len(names)} positional arguments")
@@ -136,7 +142,9 @@ class Caller:
             encoded = operation.encode(fields)
         if repeat:
             operation.check_repeat(fields)
-        waiter = self._requests.ask(operation, encoded, repeat=repeat)
+        requests = self._requests
+        waiter: asyncio.Future[Answer] = requests.loop.create_future()
+        requests.put(Asked(verb=operation, repeat=repeat, waiter=waiter), encoded)
         if timeout is None:
             answer = await waiter
         else:

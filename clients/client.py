@@ -137,22 +137,24 @@ class Client(Operations):
 
 async def _leave(parts: Parts, keeper: Keeper, *, final: bool | None, grace: float) -> None:
     """Let handlers end, hear the last answers, say bye, close."""
-    if parts.serving.running:
-        parts.intake.stop()
-        with anyio.move_on_after(grace):
-            await parts.serving.ended()
-    with anyio.move_on_after(LEAVE_SECONDS, shield=True):
-        await parts.intake.holding.settled()
-    keeper.stop()
-    # A connection that is lost now needs no good-bye.
-    with anyio.move_on_after(LEAVE_SECONDS, shield=True), suppress(PostroomError):
-        if final is not None and (said := parts.talk.send_bye(final=final)) is not None:
-            await said
-    with anyio.move_on_after(LEAVE_SECONDS, shield=True):
-        if (ended := parts.talk.hang_up()) is not None:
-            await ended
-    parts.talk.drop()
-    parts.talk.finish(Closed("this client has left"))
+    try:
+        if parts.serving.running:
+            parts.intake.stop()
+            with anyio.move_on_after(grace):
+                await parts.serving.ended()
+    finally:
+        with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+            await parts.intake.holding.settled()
+        keeper.stop()
+        # A connection that is lost now needs no good-bye.
+        with anyio.move_on_after(LEAVE_SECONDS, shield=True), suppress(PostroomError):
+            if final is not None and (said := parts.talk.send_bye(final=final)) is not None:
+                await said
+        with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+            if (ended := parts.talk.hang_up()) is not None:
+                await ended
+        parts.talk.drop()
+        parts.talk.finish(Closed("this client has left"))
 
 
 @asynccontextmanager

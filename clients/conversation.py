@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 from broker.wire.errors import ErrorBody
 from broker.wire.frames import ErrorEvent, Event
 from broker.wire.mail import Delivery
-from broker.wire.presence import Bye, Hello, Welcome
+from broker.wire.presence import Bye, Welcome
 from clients.errors import (
     BY_CODE,
     Closed,
@@ -39,7 +39,6 @@ HELLO: Final = 0
 LOOKS_PER_LEASE: Final = 4
 """A dead connection is noticed after two silent looks, with time left to resume the presence."""
 
-_HELLO: Final = Verb(Hello)
 _BYE: Final = Verb(Bye)
 _welcome: Final = msgspec.json.Decoder(Welcome).decode
 
@@ -95,7 +94,8 @@ class Conversation:
         """Say hello on a new link; everything else waits for the answer."""
         self._link = link
         self._greeted = link.opened.get_loop().create_future()
-        link.send(_HELLO.frame(HELLO, msgspec.json.encode(self.identity.hello())))
+        hello = msgspec.json.encode({"op": "hello", "id": HELLO, **self.identity.hello()})
+        link.send(hello)
         return self._greeted
 
     def finish(self, fault: PostroomError) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
+from weakref import WeakSet
 
 from broker.wire.frames import Event
 from clients.errors import Closed, EventsLost, PostroomError
@@ -75,28 +74,19 @@ class Events:
     """All readers of one client."""
 
     def __init__(self) -> None:
-        self._readers: list[Reader] = []
+        # A reader that nobody holds any more reads no more.
+        self._readers: WeakSet[Reader] = WeakSet()
         self.fault: PostroomError | None = None
 
     def read(self, *kinds: type[Event], buffered: int = BUFFERED) -> Reader:
         """Begin to read, all events or those of some kinds."""
         reader = Reader(self, kinds, buffered)
-        self._readers.append(reader)
+        self._readers.add(reader)
         return reader
-
-    @contextmanager
-    def reading(self, *kinds: type[Event]) -> Iterator[Reader]:
-        """Read within a block."""
-        reader = self.read(*kinds)
-        try:
-            yield reader
-        finally:
-            reader.close()
 
     def forget(self, reader: Reader) -> None:
         """A reader wants no more."""
-        if reader in self._readers:
-            self._readers.remove(reader)
+        self._readers.discard(reader)
 
     def tell(self, event: Event) -> None:
         """Give an event to every reader."""

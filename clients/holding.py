@@ -106,7 +106,8 @@ class Holding:
 
     async def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Any:
         """End a claim, and wait for the answer. Who stops waiting does not take it back."""
-        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
+        requests = self._requests
+        waiter: asyncio.Future[Any] = requests.loop.create_future()
         self._begin(mail, verb, fields, waiter)
         return await waiter
 

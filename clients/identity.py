@@ -26,14 +26,14 @@ class Identity:
     """What hello says. What an application changes later is kept, and said at the next hello."""
 
     member: str
-    token: str
+    token: str = field(repr=False)
     mesh: str = "default"
     role: str = "session"
     session: str | None = None
     observe: bool = False
     host: str | None = None
     client: ClientInfo | None = None
-    resume: str | None = None
+    resume: str | None = field(default=None, repr=False)
     groups: dict[str, None] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     room: int = 0

@@ -53,12 +53,13 @@ class Keeper:
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 welcome = await greeted
-        except TimeoutError:
+        except BaseException as fault:
             link.abort()
-            text = f"the broker does not answer a hello within {HELLO_SECONDS:g} s"
-            raise Unreachable(text) from None
-        except BaseException:
-            link.abort()
+            if isinstance(fault, TimeoutError):
+                text = f"the broker does not answer a hello within {HELLO_SECONDS:g} s"
+                raise Unreachable(text) from None
+            if isinstance(fault, ConnectionLost):
+                raise Unreachable(f"the broker did not answer the hello: {fault}") from fault
             raise
         self._ended = link.ended
         return welcome
@@ -90,7 +91,7 @@ class Keeper:
             await anyio.sleep(wait_seconds(attempt))
             try:
                 welcome = await self.connect()
-            except (Unreachable, ConnectionLost, Retryable) as fault:
+            except (Unreachable, Retryable) as fault:
                 log.info("attempt %d: %s", attempt + 1, fault)
                 attempt += 1
             except PostroomError as fault:

@@ -241,20 +241,18 @@ async def open_link(uri: WebSocketURI, receiver: Receiver, tls: ssl.SSLContext |
     loop = asyncio.get_running_loop()
     context = (tls or ssl.create_default_context()) if uri.secure else None
     where = f"{uri.host}:{uri.port}"
-    link: Link | None = None
+    link = Link(uri, receiver)
     try:
         async with asyncio.timeout(OPEN_SECONDS):
-            _, link = await loop.create_connection(
-                lambda: Link(uri, receiver), uri.host, uri.port, ssl=context
-            )
+            await loop.create_connection(lambda: link, uri.host, uri.port, ssl=context)
             await link.opened
-    except TimeoutError:
-        raise Unreachable(f"{where} does not answer within {OPEN_SECONDS:g} s") from None
-    except OSError as fault:
-        raise Unreachable(f"{where}: {fault.strerror or fault}") from fault
-    finally:
-        if link is not None and not (link.opened.done() and link.opened.exception() is None):
-            link.abort()
+    except BaseException as fault:
+        link.abort()
+        if isinstance(fault, TimeoutError):
+            raise Unreachable(f"{where} does not answer within {OPEN_SECONDS:g} s") from None
+        if isinstance(fault, OSError):
+            raise Unreachable(f"{where}: {fault.strerror or fault}") from fault
+        raise
     return link
 
 

@@ -36,11 +36,9 @@ class Verb:
         self.head = b'{"op":"%b","id":' % self.op.encode()
         self.decode: Callable[[Raw], Answer] = msgspec.json.Decoder(struct.Answer).decode
 
-    def frame(self, id: int, fields: bytes) -> bytes:
-        """Make a frame of encoded fields."""
-        if fields == b"{}":
-            return b"%b%d}" % (self.head, id)
-        return b"%b%d,%b" % (self.head, id, fields[1:])
+    def bare(self, id: int) -> bytes:
+        """Make a frame without fields."""
+        return b"%b%d}" % (self.head, id)
 
 
 # These are made for each message: structs that the collector passes over. None outlives its reply.
@@ -171,7 +169,8 @@ class Requests:
         if self._over is not None:
             raise self._over.again()
         self._last = id = self._last + 1
-        frame = pending.verb.frame(id, fields)
+        verb = pending.verb
+        frame = b"%b%d,%b" % (verb.head, id, fields[1:]) if len(fields) > 2 else verb.bare(id)
         if len(frame) > self.frame_limit:
             raise too_large(len(frame), self.frame_limit)
         pending.id = id

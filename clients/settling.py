@@ -26,8 +26,10 @@ _encode: Final = msgspec.json.Encoder().encode
 
 def acking(delivered: Delivery, outputs: Outputs = ()) -> bytes:
     """Encode an ack."""
-    named = {"delivery": delivered.delivery, "claim": delivered.claim}
-    return _encode({**named, "outputs": written(outputs)} if outputs else named)
+    delivery, claim = delivered.delivery, delivered.claim
+    if not outputs:
+        return _encode({"delivery": delivery, "claim": claim})
+    return _encode({"delivery": delivery, "claim": claim, "outputs": written(outputs)})
 
 
 def nacking(

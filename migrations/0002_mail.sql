@@ -60,6 +60,8 @@ CREATE INDEX deliveries_due ON deliveries (due_at)
     WHERE state = 'queued' AND due_at IS NOT NULL;
 CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state = 'queued';
 CREATE INDEX deliveries_dead ON deliveries (mailbox_id, seq) WHERE state = 'dead';
+-- Only for counting: what is in no index at all has been acked, or is claimed and known to memory.
+CREATE INDEX deliveries_gone ON deliveries (state) WHERE state = 'expired' OR state = 'cancelled';
 
 -- Which stretches of the counter hold deliveries of a mailbox: looking through a mailbox reads
 -- these instead of an index on every delivery. A stretch is 16,384 numbers.

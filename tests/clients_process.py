@@ -19,9 +19,10 @@ READY = "postroom ready "
 class Process:
     """A started broker on a data directory."""
 
-    def __init__(self, data: Path, *settings: str) -> None:
+    def __init__(self, data: Path, *settings: str, flags: tuple[str, ...] = ()) -> None:
         self.data = data
         self._settings = settings
+        self._flags = flags
         self._port = 0
         self._members = 0
         self.url = ""
@@ -33,6 +34,7 @@ class Process:
         command += ["--port", str(self._port), "--set", "mail.backoff_ms=20"]
         for setting in self._settings:
             command += ["--set", setting]
+        command += self._flags
         with (self.data.parent / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None

@@ -18,7 +18,7 @@ from typing import Any
 
 from rig import START, Peer, Rig, rig
 
-from broker.app import DATABASE
+from broker.data import DATABASE
 from broker.areas.mail.handover import takes
 from broker.core.house import House
 from broker.store.migrate import Migrations

@@ -16,10 +16,11 @@ from typing import Any
 
 import msgspec
 
-from broker.app import Broker, open_data
+from broker.app import Broker
 from broker.config import Settings
 from broker.core.conversation import Conversation
 from broker.core.ports import Greeting
+from broker.data import open_data
 from broker.store.sqlite import Connector, connect
 
 START = 1_800_000_000_000

@@ -35,6 +35,7 @@ MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     "doctor": (),  # a list of checks: the nouns bring them, `maintenance` runs them
     "maintenance": ("broker",),
     "metrics": ("broker",),
+    "data": ("broker.store", "broker.clock", "broker.config"),
     "app": ("broker",),
     "__main__": ("broker",),
 }

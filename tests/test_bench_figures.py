@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import backlog, compare, page, report, steady
+from bench import backlog, compare, page, plot, report, steady
 from bench.__main__ import main
 from bench.case import Case, Latency
 from bench.machine import Machine
@@ -162,3 +162,23 @@ def test_a_table_is_the_same_in_markdown() -> None:
         "| --- | --- | --: | --: |",
         "| c | w | 11.0 (10.0 to 12.0) | us |",
     ]
+
+
+def test_a_picture_has_a_bar_for_each_target_and_lines_for_an_open_loop(tmp_path: Path) -> None:
+    closed = Case(name="c & d", pattern="pairs", senders=1, receivers=1, seconds=1.0)
+    series = [Series(case=closed, target=name, samples=[sample()]) for name in ("broker", "relay")]
+    (tmp_path / "a.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(made(), series=series))
+    )
+    assert main(["plot", str(tmp_path / "a.json"), "--to", str(tmp_path)]) == 0
+    text = (tmp_path / "bench-any.svg").read_text()
+    assert text.count("<rect x=") == 2
+    assert "c &amp; d" in text
+    opened = [
+        Series(
+            case=msgspec.structs.replace(closed, offered=rate), target="broker", samples=[sample()]
+        )
+        for rate in (500.0, 2_000.0)
+    ]
+    drawn = plot.drawn(msgspec.structs.replace(made(), series=opened))
+    assert drawn.count("<polyline") == 2

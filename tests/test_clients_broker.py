@@ -7,9 +7,10 @@ import hashlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
+import net_certificate
 import pytest
 from clients_process import Process
 from clients_stub import PATIENCE
@@ -54,6 +55,27 @@ async def lose(me: Any) -> None:
     async with asyncio.timeout(PATIENCE):
         await anext(events)
     events.close()
+
+
+# -- the page -----------------------------------------------------------------------------------
+
+
+async def test_the_first_message_of_the_page(
+    shared: Process, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alice, bob = await shared.members("alice", "bob")
+    page = (checkout / "docs" / "client.md").read_text(encoding="utf-8")
+    program = page.partition("```python\n")[2].partition("```")[0]
+    assert program.count("\n") <= 15
+    program = program.replace("ws://127.0.0.1:7450/v1", shared.url)
+    for name, member in (("alice", alice), ("bob", bob)):
+        program = program.replace(f'"{name}"', f'"{member["member"]}"')
+    program = program.replace("asyncio.run(main())", "")
+    names = {"ALICE": alice["token"], "BOB": bob["token"]}
+    exec(compile(program, "docs/client.md", "exec"), names)  # noqa: S102 - our own page
+    async with asyncio.timeout(PATIENCE):
+        await cast("Any", names["main"])()
+    assert capsys.readouterr().out.endswith("{'text': 'hello'}\n")
 
 
 # -- who is there -------------------------------------------------------------------------------
@@ -118,6 +140,22 @@ async def test_a_lost_connection_is_resumed_and_nobody_sees_it_leave(shared: Pro
         while not isinstance(event := await anext(events), PeerSynced):
             heard.append(event)
         assert not [event for event in heard if isinstance(event, PeerLeft)]
+
+
+async def test_tls_is_spoken_where_the_url_says_so(tmp_path: Path) -> None:
+    cert, key = net_certificate.write(tmp_path)
+    flags = ("--tls-cert", str(cert), "--tls-key", str(key))
+    broker = Process(tmp_path / "data", flags=flags)
+    try:
+        assert broker.url.startswith("wss://")
+        trusting = net_certificate.trusting()
+        async with broker.join(broker.owner, observe=True, tls=trusting) as me:
+            assert (await me.member.list()).members
+        with pytest.raises(errors.Unreachable, match="self-signed"):
+            async with broker.join(broker.owner):
+                pytest.fail("nobody knows this certificate")
+    finally:
+        broker.stop()
 
 
 # -- mail ---------------------------------------------------------------------------------------

@@ -80,6 +80,17 @@ async def test_a_reader_begins_when_it_is_made(broker: Stub) -> None:
         assert len(first._waiting) == 1
 
 
+async def test_a_reader_that_is_dropped_costs_nothing(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        for _ in range(10):
+            me.events()
+        kept = me.events()
+        await line.say(peer("peer.joined"))
+        await anext(kept)
+        assert len(me._parts.events._readers) == 1
+
+
 async def test_a_reader_that_is_too_slow_is_told_and_goes_on(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()

@@ -7,10 +7,11 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 from clients_stub import ALICE, PATIENCE, Line, Stub, delivery, stub, welcome
 
-from clients import Client, Reconnected, connect, errors, keeper
+from clients import Client, Mail, Reconnected, connect, errors, keeper
 
 
 @pytest.fixture
@@ -156,6 +157,55 @@ async def test_nobody_there_is_unreachable(unused_tcp_port: int) -> None:
             pytest.fail("there is no such client")
 
 
+async def test_who_never_answers_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clients.link.OPEN_SECONDS", 0.02)
+    hung_up = asyncio.Event()
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1_000):
+            pass
+        writer.close()
+        hung_up.set()
+
+    async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(errors.Unreachable, match=r"does not answer within 0\.02 s"):
+            async with connect(f"ws://127.0.0.1:{port}", **ALICE):
+                pytest.fail("there is no such client")
+        await hung_up.wait()
+
+
+async def test_who_does_not_answer_a_hello_is_unreachable(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "HELLO_SECONDS", 0.02)
+    broker.greet = lambda line: None
+    with pytest.raises(errors.Unreachable, match="does not answer a hello"):
+        async with join(broker):
+            pytest.fail("there is no such client")
+    await (await broker.line()).gone.wait()
+
+
+async def test_who_hangs_up_on_a_hello_is_unreachable(broker: Stub) -> None:
+    def hang_up(line: Line) -> None:
+        line.socket.transport.abort()
+
+    broker.greet = hang_up
+    with pytest.raises(errors.Unreachable, match="did not answer the hello"):
+        async with join(broker):
+            pytest.fail("there is no such client")
+
+
+async def test_a_token_that_has_ended_is_unauthorized_by_its_close_code_too(
+    broker: Stub,
+) -> None:
+    broker.greet = lambda line: None
+    joining = asyncio.ensure_future(join(broker).__aenter__())
+    await (await broker.line()).close(4401, "ended")
+    with pytest.raises(errors.Unauthorized, match="ended"):
+        await joining
+
+
 async def test_something_else_there_is_unreachable_and_says_what() -> None:
     async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -279,6 +329,28 @@ async def test_no_task_is_left_behind(broker: Stub) -> None:
     assert not left
 
 
+async def test_leaving_within_a_cancelled_scope_says_bye_though_a_handler_runs(
+    broker: Stub,
+) -> None:
+    async def handle(mail: Mail[Any]) -> None:
+        started.set()
+        await anyio.sleep_forever()
+
+    started = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        with anyio.CancelScope() as scope:
+            async with join(broker) as me:
+                line = await broker.line()
+                serving = tasks.create_task(me.serve(handle))
+                await line.say(delivery())
+                await started.wait()
+                scope.cancel()
+                await anyio.sleep_forever()
+        serving.cancel()
+    said = [(await line.request())["op"] for _ in range(2)]
+    assert said == ["presence.update", "bye"]
+
+
 def test_attempts_spread_out_up_to_a_bound() -> None:
     for attempt in (0, 3, 50):
         waits = [keeper.wait_seconds(attempt) for _ in range(200)]
@@ -300,7 +372,7 @@ async def test_two_blocks_with_one_stack_are_independent(broker: Stub) -> None:
 
 async def test_nothing_secret_is_logged(broker: Stub, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="postroom")
-    async with join(broker, token="prm_1_secret") as me:  # noqa: S106 - made up
+    async with join(broker, token="prm_1_secret") as me:
         line = await broker.line()
         await line.say(delivery(body="private"))
         mail = await anext(me.mail())

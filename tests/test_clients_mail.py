@@ -37,6 +37,8 @@ async def broker() -> AsyncIterator[Stub]:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
+    # Some scripts end without an answer to the last ack.
+    monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.2)
 
 
 def join(broker: Stub, **given: Any) -> Any:

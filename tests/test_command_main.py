@@ -104,6 +104,41 @@ async def test_receiving_waits_for_the_first(here: Here, bob: Here) -> None:
     assert out.splitlines()[1:] == ["late"]
 
 
+def test_a_dispatch_is_retried_by_its_number_key_or_identity(here: Here) -> None:
+    identity = ("coder", "TASK-1", "ses_1")
+    made = here.run("dispatch", "create", *identity, "dig\n", "--json").json
+    number, key = made["dispatch"], made["dispatch_key"]
+    ways = (
+        (number, "dig\n"),
+        ("--dispatch-key", key, "dig\n"),
+        (*identity, "dig\n"),
+        (number, "--prompt-file", "-"),
+    )
+    for attempt, way in enumerate(ways, 2):
+        assert here.run("dispatch", "cancel", number).code == 0
+        again = here.run("dispatch", "retry", *way, "--json", stdin="dig\n").json
+        assert (again["dispatch"], again["attempt"], again["created"]) == (number, attempt, False)
+    for words, said in (
+        ((number, "other"), "prompt_hash_mismatch: "),
+        ((number,), "prompt is missing"),
+        ((number, "x", "--prompt", "dig\n"), "prompt is given twice"),
+        ((*identity, "dig\n", "more"), "a dispatch, or its agent type"),
+        ((), "is missing"),
+    ):
+        assert said in here.run("dispatch", "retry", *words).err
+
+
+def test_a_delegation_is_cancelled_by_its_caller(here: Here, bob: Here) -> None:
+    opened = here.run("delegation", "open", "bob", "--task-json", '{"dig": 1}', "--json").json
+    assert bob.run("delegation", "cancel", opened["delegation"]).code == 1
+    assert here.run("delegation", "cancel", opened["delegation"]).code == 0
+    found = bob.run("delegation", "get", opened["delegation"], "--json").json
+    assert (found["status"], found["task"]) == ("cancelled", {"dig": 1})
+    mine = here.run("delegation", "list", "--as", "caller", "--json").json["delegations"]
+    assert [one["delegation"] for one in mine] == [opened["delegation"]]
+    assert here.run("delegation", "list", "--as", "callee", "--json").json["delegations"] == []
+
+
 async def test_who_is_there_and_who_is_hidden(here: Here, bob: Here) -> None:
     assert (await meanwhile(bob, "peer", "list")).out == "Nobody is online.\n"
     async with present(here, "control-plane"), present(here, session="s1"):
@@ -166,7 +201,11 @@ async def _add(me: Client, name: str) -> None:
         ("peer list --frob", 2, "Unknown option: --frob"),
         ("mail redrive", 2, "either `delivery` or `mailbox`"),
         ("peer list --url http://127.0.0.1", 2, "no WebSocket address"),
-        (f"peer list --url {NOWHERE}", 3, "the broker can't be reached: "),
+        (
+            f"peer list --url {NOWHERE}",
+            3,
+            "the broker can't be reached: 127.0.0.1:1: Connection refused",
+        ),
     ],
 )
 def test_each_failure_is_one_line_and_one_code(
@@ -179,6 +218,19 @@ def test_each_failure_is_one_line_and_one_code(
     assert "Traceback" not in done.err
     assert said in done.err
     assert done.err.count("\n") == 1
+
+
+def test_a_fault_of_ours_is_one_line_too(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(given: list[str]) -> int:
+        raise ZeroDivisionError(f"of {given}")
+
+    monkeypatch.setattr("clients.command.main._run", broken)
+    done = here.run("peer", "list")
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith("postroom: ZeroDivisionError: of ['peer', 'list'] (POSTROOM_")
+    here = Here(here.home, {"POSTROOM_TRACEBACK": "1"})
+    with pytest.raises(ZeroDivisionError):
+        here.run("peer", "list")
 
 
 def test_a_refused_token_says_where_it_came_from(here: Here) -> None:

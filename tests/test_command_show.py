@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import Raw, Struct
+from rich.console import Console
 
 from broker.wire import OPERATIONS, Answer
 from broker.wire.directory import Member, MemberAdded, Members, Token, Tokens
 from broker.wire.fields import NULL
 from broker.wire.mail import Copy, Delivery, Listing, Sent, Step, Trace, Traced
 from broker.wire.presence import Peer
-from clients.command import show
+from clients.command import show, tables
 from clients.command.peers import hidden, print_peers
 from clients.command.texts import body, cell, safe
 
@@ -162,6 +164,22 @@ def peer(**more: Any) -> Peer:
         "client": None, "capacity": 32, "in_flight": 2, "connected_at": 0, "last_seen_at": 0,
     }  # fmt: skip
     return Peer(**{**said, **more})
+
+
+def test_a_table_fits_its_terminal_or_is_not_folded() -> None:
+    heads, rows = ("name", "sent_at"), [["bob", "x" * 60], ["@team/b", "[red]y[/red]"]]
+    out = Console(file=io.StringIO(), width=40)
+    out.print(tables.table(heads, rows))
+    assert isinstance(out.file, io.StringIO)
+    folded = out.file.getvalue().splitlines()
+    assert max(map(len, folded)) <= 40
+    assert sum(line.count("x") for line in folded) == 60
+    assert "[red]y[/red]" in folded[-1]
+    assert tables.plain(heads, rows) == [
+        "NAME     SENT AT",
+        f"bob      {'x' * 60}",
+        "@team/b  [red]y[/red]",
+    ]
 
 
 def test_nobody_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """kill -9 between the commit and the reply, three times: the repeat finds what was done.
 
-A real process over real sockets. It kills itself at the moment in which the reply of one kind would
-leave, when its transaction is on disk already.
+A real process over real sockets. It kills itself when the transaction is on disk, before anything
+else is done.
 """
 
 from __future__ import annotations
@@ -25,20 +25,26 @@ from websockets.sync.client import ClientConnection, connect
 SECONDS = 15
 
 DIES_AT = """
-import os, signal, sys
+import importlib, os, signal, sqlite3, sys
+
+class Connection(sqlite3.Connection):
+    seen = False
+
+    def execute(self, sql, *values):
+        cursor = super().execute(sql, *values)
+        self.seen = self.seen or sql == last
+        if self.seen and sql == "COMMIT":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return cursor
+
+connect = sqlite3.connect
+sqlite3.connect = lambda *a, **more: connect(*a, **more, factory=Connection)
+module, _, name = sys.argv[1].partition(".")
+last = getattr(importlib.import_module("broker.areas.dispatch." + module), name) if name else None
 from broker.__main__ import main
-from broker.core.conversation import Conversation
-
-say = Conversation.say
-
-def dying(self, frame):
-    if type(getattr(frame, "ok", None)).__name__ == sys.argv[1]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    say(self, frame)
-
-Conversation.say = dying
 sys.exit(main(["serve", "--port", "0", "--data", sys.argv[2]]))
 """
+"""A broker that ends when a transaction with one of its statements is committed."""
 
 
 class Client:
@@ -74,7 +80,7 @@ class Client:
 
 @contextmanager
 def broker(directory: Path, dies_at: str) -> Iterator[Client]:
-    """A broker that kills itself when it is about to answer with this struct."""
+    """A broker that kills itself after the commit of this statement, named `module.CONSTANT`."""
     process = subprocess.Popen(
         [sys.executable, "-c", DIES_AT, dies_at, str(directory)],
         stdout=subprocess.PIPE,
@@ -107,12 +113,12 @@ def count(directory: Path) -> list[int]:
 def test_the_repeat_after_a_kill_finds_what_was_done(tmp_path: Path) -> None:
     work = {**FIELDS, "prompt": PROMPT, "context": [1]}
     asked = {"dispatch_key": KEY, "call_id": "call"}
-    with broker(tmp_path, "Created") as client:
+    with broker(tmp_path, "create.INSERT") as client:
         client.dies("dispatch.create", **work)
-    with broker(tmp_path, "Leased") as client:
+    with broker(tmp_path, "lease.LEASE") as client:
         assert client.ask("dispatch.create", **work)["created"] is False
         client.dies("dispatch.lease", **asked)
-    with broker(tmp_path, "Finished") as client:
+    with broker(tmp_path, "ending.END") as client:
         leased = client.ask("dispatch.lease", **asked)
         assert (leased["prompt"], leased["context"], leased["attempt"]) == (PROMPT, [1], 1)
         held = {"dispatch": leased["dispatch"], "lease_token": leased["lease_token"]}

@@ -154,7 +154,9 @@ def everything(database: Transaction) -> list[list[tuple[Any, ...]]]:
 async def test_two_keys_that_were_exchanged(tmp_path: Path) -> None:
     await stock(tmp_path)
     with opened(tmp_path) as database:
-        keys = dict(database.all("SELECT id, dispatch_key FROM dispatch_queue WHERE id < 3"))
+        keys: dict[int, str] = dict(
+            database.all("SELECT id, dispatch_key FROM dispatch_queue WHERE id < 3")
+        )
         for id, key in ((1, "x" * 64), (2, keys[1]), (1, keys[2])):
             database.run("UPDATE dispatch_queue SET dispatch_key = ? WHERE id = ?", (key, id))
         assert [one[:2] for one in found(database)] == [

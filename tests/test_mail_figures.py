@@ -19,6 +19,17 @@ async def test_ages_are_looked_up_not_searched(tmp_path: Path) -> None:
             assert "TEMP B-TREE" not in plan
 
 
+async def test_all_is_counted_by_indexes(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        for sql, index in (
+            (figures.QUEUED, "deliveries_expiring"),
+            (figures.DEAD, "deliveries_dead"),
+            (figures.GONE, "deliveries_gone"),
+        ):
+            (step,) = r.rows(f"EXPLAIN QUERY PLAN {sql}")
+            assert f"INDEX {index}" in step[3]
+
+
 async def test_claims_of_other_mailboxes_are_passed_by(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         owner = await r.join("owner", role="service")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,26 @@ async def test_deliveries_by_state(tmp_path: Path) -> None:
         assert (await far.ask("broker.stats"))["deliveries"]["claimed"] == 1
         assert (await owner.ask("broker.stats"))["deliveries"] == expected
         assert (await far.ask("broker.stats"))["mailboxes"]["open"] == 1
+
+
+async def test_what_ends_in_chunks_is_counted_all_the_same(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner", role="service")
+        alice = await r.join("alice", session="s1", capacity=0)
+        for _ in range(700):
+            owner.post("mail.send", to="alice/s1", body=1)
+        await r.settle()
+        alice.post("bye", final=True)
+        r.broker.executor.run()  # the mailbox is closed, a chunk of it may have ended
+        asked = owner.post("broker.stats")
+        r.broker.executor.run()
+        while r.broker.executor.looks:  # noqa: ASYNC110 - a thread reads, there is no event
+            await asyncio.sleep(0)
+        counts = owner.reply(asked)["ok"]["deliveries"]
+        assert counts["queued"] + counts["expired"] == 700
+        assert counts["acked"] == 0
+        await r.settle()
+        assert (await owner.ask("broker.stats"))["deliveries"]["expired"] == 700
 
 
 async def test_the_deepest_mailboxes(tmp_path: Path) -> None:

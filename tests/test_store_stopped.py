@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from broker.store.stopped import DatabaseUnusable, Purpose, Transaction, nothing, opened, transaction
+from broker.store.stopped import (
+    DatabaseUnusable,
+    Purpose,
+    Transaction,
+    nothing,
+    opened,
+    transaction,
+)
 
 ROWS = 2_000
 PURPOSES: tuple[Purpose, ...] = ("look", "change")
@@ -30,7 +37,7 @@ def database(directory: Path) -> Path:
 def spoil(data: Transaction) -> None:
     """Change something, and fail."""
     assert data.run("DELETE FROM a WHERE id > ?", (10,)) == ROWS - 10
-    data.run("DELETE FROM nothing")
+    data.run("DELETE FROM absent")
 
 
 def test_it_is_made_for_its_owner_alone_and_only_where_that_is_meant(tmp_path: Path) -> None:
@@ -59,7 +66,7 @@ def test_who_looks_cannot_change(tmp_path: Path) -> None:
 def test_all_changes_are_kept_or_none(tmp_path: Path) -> None:
     path = database(tmp_path)
     with (
-        pytest.raises(DatabaseUnusable, match="no such table: nothing"),
+        pytest.raises(DatabaseUnusable, match="no such table: absent"),
         opened(path, "change") as connection,
         transaction(connection, change=True) as data,
     ):

@@ -23,6 +23,7 @@ from broker.wire.directory import (
     StorageStats,
 )
 from broker.wire.fields import Role
+from broker.wire.mail import DeliveryState
 
 operations = Operations()
 
@@ -34,7 +35,8 @@ def stats(turn: Turn, caller: Presence, request: GetBrokerStats) -> Looking:
     """Show the broker's figures for the caller's mesh."""
     mesh = steering(caller).mesh
     house, now = turn.house, turn.now
-    mesh_id, alone = mesh.id, len(house.meshes) == 1
+    mesh_id = mesh.id
+    unfinished = figures.unfinished(house, mesh) if len(house.meshes) == 1 else None
     uptime_ms = now - house.started_at
     here = present(mesh)
     opened = len(figures.open_boxes(mesh))
@@ -46,7 +48,7 @@ def stats(turn: Turn, caller: Presence, request: GetBrokerStats) -> Looking:
             version=__version__,
             uptime_ms=uptime_ms,
             presences=here,
-            deliveries=figures.by_state(look, mesh_id, alone=alone),
+            deliveries=_deliveries(look, mesh_id, unfinished),
             mailboxes=MailboxStats(
                 open=opened, deepest=[_shown(look, deep, now) for deep in deepest]
             ),
@@ -56,6 +58,14 @@ def stats(turn: Turn, caller: Presence, request: GetBrokerStats) -> Looking:
         )
 
     return Looking(look)
+
+
+def _deliveries(
+    look: Look, mesh_id: int, unfinished: tuple[int, int] | None
+) -> dict[DeliveryState, int]:
+    if unfinished is None:
+        return figures.by_state(look, mesh_id)
+    return figures.all_by_state(look, *unfinished)
 
 
 def present(mesh: Mesh) -> dict[Role, int]:

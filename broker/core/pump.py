@@ -38,6 +38,7 @@ class LoopPump:
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._scheduled = False
+        self._stopped = False
         self._timer: asyncio.TimerHandle | None = None
         self._armed = FAR
 
@@ -48,6 +49,8 @@ class LoopPump:
             self._loop.call_soon(self._run)
 
     def _run(self) -> None:
+        if self._stopped:
+            return
         self._scheduled = False
         self.executor.run()
         self.arm()
@@ -70,6 +73,7 @@ class LoopPump:
         self.schedule()
 
     def stop(self) -> None:
-        """Nothing is due any more."""
+        """Nothing is due any more, and what waits is not begun."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()

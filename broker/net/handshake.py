@@ -6,6 +6,7 @@ Must not know: transports, deadlines, what is said after the upgrade.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import urlsplit
@@ -18,6 +19,8 @@ from broker.core.ports import Greeting
 from broker.net import http
 from broker.net.hub import Hub
 from broker.net.inbox import quiet
+
+log = logging.getLogger(__name__)
 
 _HEAD_END = b"\r\n\r\n"
 _MOST_HEAD = 32 * 1024
@@ -87,6 +90,9 @@ class Handshake:
         local_host, _ = _address(self._local)
         response = upgrade(self._hub, self._protocol, request, local_host=local_host)
         if response.status_code != 101:
+            host, port = _address(self._peer)
+            why = bytes(response.body).decode(errors="replace").strip()
+            log.info("upgrade from %s port %d refused: %s", host, port, why)
             return Opening(response.serialize(), clean=not more)
         return Opening(response.serialize(), _greeting(request, self._peer), more)
 

@@ -99,9 +99,15 @@ async def open_store(
             return raw[-1]
 
         hop = Hop(make, iter_chunk_size=64)
-        hops.append(hop)
-        await hop
-    prepare(raw[0], synchronous)
-    raw[0].execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        try:
+            await hop
+            hops.append(hop)
+            if len(hops) == 1:
+                prepare(raw[0], synchronous)
+                raw[0].execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except BaseException:
+            for opened in hops:
+                await opened.close()
+            raise
     writer = Writer(raw[0], hops[0], placement)
     return Store(path, writer, Reader(raw[1], hops[1]), hops)

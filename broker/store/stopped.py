@@ -19,6 +19,7 @@ FILE_MODE: Final = 0o600
 BROKEN_CHECK: Final = "CHECK constraint failed in "
 COMPLAINTS: Final = 100  # of a damaged file; the first few tell as much
 
+Connection = sqlite3.Connection
 Purpose = Literal["look", "change", "make"]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +90,16 @@ def profile_path(environment: Mapping[str, str]) -> Path:
 def _profile(environment: Mapping[str, str]) -> dict[str, str]:
     path = profile_path(environment)
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
+        raise WrongUsage(f"{path}: {error}") from error
+    import tomllib
+
+    try:
+        given = tomllib.loads(text)
+    except ValueError as error:
         raise WrongUsage(f"{path}: {error}") from error
     for key, value in given.items():
         if key not in KEYS:

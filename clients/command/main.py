@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Sequence
+from errno import errorcode
 from typing import Final
 
 from broker import __version__
@@ -103,10 +104,18 @@ def _finished(command: Awaitable[None]) -> int:
     except Refused as error:
         return _complain(f"{error.code}: {error.message}", REFUSED)
     except (Unreachable, ConnectionLost) as error:
-        return _complain(f"the broker can't be reached: {error}", NOT_REACHED)
+        return _complain(f"the broker can't be reached: {_said(error)}", NOT_REACHED)
     except PostroomError as error:
         return _complain(str(error), REFUSED)
     return 0
+
+
+def _said(error: Exception) -> str:
+    """What an exception says, with the system's own words for what the system did not do."""
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror and (cause.errno or 0) in errorcode:
+        return str(error).replace(cause.strerror, os.strerror(cause.errno or 0))
+    return str(error)
 
 
 def _complain(text: str, code: int) -> int:

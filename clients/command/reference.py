@@ -47,7 +47,7 @@ def usage(name: str, command: Command) -> str:
     words = ["postroom", *name.split(".")]
     for argument in command.arguments:
         if argument.kind is not Argument.KEYWORD_ONLY:
-            word = argument.name.upper()
+            word = argument.name.upper() + "..." * (argument.kind is Argument.VAR_POSITIONAL)
             words.append(word if argument.default is Argument.empty else f"[{word}]")
     words += [f"[{_flag(one)}]" for one in command.arguments if one.kind is Argument.KEYWORD_ONLY]
     return f"`{' '.join(words)}`"

@@ -59,7 +59,8 @@ def cell(name: str, value: Any) -> str:
             ", ".join(f"{safe(str(key))} {cell('', one)}" for key, one in value.items()) or "none"
         )
     if isinstance(value, list):
-        return ", ".join(cell("", one) for one in value) or NOTHING
+        between = "; " if value and isinstance(value[0], Struct) else ", "
+        return between.join(cell("", one) for one in value) or NOTHING
     if isinstance(value, Struct):
         given = msgspec.structs.asdict(value).items()
         return ", ".join(f"{key} {cell(key, one)}" for key, one in given if one is not None)

@@ -42,6 +42,7 @@ def tree(noun: str | None = None) -> App:
         help="Steer and use a Postroom broker.",
         version=__version__,
         group_commands=NOUN,
+        help_format="plaintext",  # markdown would take longer to import than the rest of the help
     )
     for name, text in STEERING.items():
         root.command(_elsewhere, name=name, help=text, group=MACHINE)

@@ -25,7 +25,7 @@ FIELDS: Final = {
     "after": "go on where another page ended",
     "agent_type": "the kind of agent that is to do it",
     "agent_types": "kinds of agent whose work the member may lease; may be repeated",
-    "blame": "do not count a failure",
+    "blame": "count a failure, or not",
     "body": "the text to send (`-`: standard input)",
     "call_id": "the caller's own name for this lease",
     "callee": "the member that is asked",

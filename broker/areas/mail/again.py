@@ -22,8 +22,8 @@ operations = Operations()
 @operations.on("presence.resumed")
 def push_again(turn: Turn, presence: Presence) -> None:
     """Push all that this presence was handed and has not acked."""
-    for claim in presence.held.values():
+    for place, claim in enumerate(presence.held.values(), start=1):
         row = turn.one(HELD, (claim.seq,))
         assert row is not None, claim.delivery
         letter = letter_of(row[5:15], claim.plain)
-        push(turn, claim, letter, row[2], presence, row[3], row[4])
+        push(turn, claim, letter, row[2], presence, row[3], row[4], place)

@@ -14,7 +14,11 @@ from broker.store.sqlite import Look
 from broker.wire.mail import DeliveryState
 
 sql = Queries(__file__)
-STATES = sql.take("states")
+ALL = sql.take("all")
+ENDING = sql.take("ending")
+QUEUED = sql.take("queued")
+DEAD = sql.take("dead")
+GONE = sql.take("gone")
 STATES_OF = sql.take("states_of")
 OLDEST = sql.take("oldest")
 SENT_AT = sql.take("sent_at")
@@ -65,10 +69,33 @@ def open_boxes(mesh: Mesh) -> list[Mailbox]:
     ]
 
 
-def by_state(look: Look, mesh_id: int, *, alone: bool) -> dict[DeliveryState, int]:
-    """Deliveries by state; quicker when the mesh is alone on this broker."""
+def unfinished(house: House, mesh: Mesh) -> tuple[int, int]:
+    """How many deliveries of a mesh wait, and how many are in somebody's hands."""
+    claimed = sum(claim.member.mesh is mesh for claim in house.claims.values())
+    return sum(box.unfinished for box in open_boxes(mesh)) - claimed, claimed
+
+
+def by_state(look: Look, mesh_id: int) -> dict[DeliveryState, int]:
+    """Deliveries of a mesh by state: every row is looked at, a million in a second."""
     counts: dict[DeliveryState, int] = dict.fromkeys(STATE_NAMES, 0)
-    counts.update(look.all(STATES) if alone else look.all(STATES_OF, (mesh_id,)))
+    counts.update(look.all(STATES_OF, (mesh_id,)))
+    return counts
+
+
+def all_by_state(look: Look, queued: int, claimed: int) -> dict[DeliveryState, int]:
+    """The same for a mesh that is alone on this broker, forty times as fast.
+
+    All rows are counted without being looked at; memory knows the unfinished, indexes the rare, and
+    the others have been acked.
+    """
+    counts: dict[DeliveryState, int] = dict.fromkeys(STATE_NAMES, 0)
+    counts.update(look.all(GONE))
+    counts["queued"], counts["claimed"] = queued, claimed
+    if look.one(ENDING):  # what stands in a closed mailbox is no longer in memory
+        ((counts["queued"],),) = look.all(QUEUED)
+    ((counts["dead"],),) = look.all(DEAD)
+    ((total,),) = look.all(ALL)
+    counts["acked"] = max(total - sum(counts.values()), 0)
     return counts
 
 

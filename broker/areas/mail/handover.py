@@ -10,7 +10,7 @@ from heapq import heappush
 from typing import Final
 
 from broker.areas.mail.numbers import claim_number
-from broker.areas.mail.told import push
+from broker.areas.mail.told import CRITICAL, push
 from broker.core.house import Claim, House, Mailbox, Presence
 from broker.core.operations import Operations
 from broker.core.queue import KEPT_BODY, WINDOW, Letter, Parcel
@@ -30,7 +30,6 @@ operations = Operations()
 
 
 SHORTEST_LEASE_MS: Final = 1_000
-CRITICAL: Final = 100
 BEYOND: Final = 16
 """How many critical deliveries a full presence is handed beyond its capacity."""
 ROUND: Final = 256

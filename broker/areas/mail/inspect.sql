@@ -12,7 +12,8 @@ SELECT seq, mailbox_id, state, failures, claims, last_error, claim_id, claimed_b
 FROM deliveries WHERE seq > ? AND seq < ? ORDER BY seq LIMIT ?
 
 -- name: history
-SELECT event, at, presence, reason, count FROM delivery_history WHERE delivery = ? ORDER BY id
+SELECT event, at, presence, reason, count FROM delivery_history WHERE delivery = ?
+ORDER BY id DESC LIMIT ?
 
 -- name: stretches
 SELECT stretch FROM delivery_stretches WHERE mailbox_id = ? AND stretch >= ?

@@ -39,28 +39,32 @@ def purge(turn: Turn) -> None:
         turn.wake_at(house.purge_at)
         return
     retention = turn.settings.mail.retention_ms
+    cutoff, after = turn.now - retention, house.purged_to
+    busy = forget_old(turn, CHUNK)
+    end, count, message = turn.one(CHUNK_END, (after, CHUNK)) or (None, 0, None)
+    last = count < CHUNK or _sent_at(turn, end) > cutoff
+    if end is not None:
+        turn.run(PURGE_HISTORY, (after, end, cutoff))
+        turn.run(PURGE_DELIVERIES, (after, end, cutoff))
+        _purge_stretches(turn, after, end)
+    # A message may have copies before this chunk; behind the last copy there are some with none.
+    first = max(min(after, after if message is None else message) - 1, 0)
+    through = house.next_number if count < CHUNK else end
+    again = turn.run(PURGE_MESSAGES, (first, through, cutoff, CHUNK)) == CHUNK
+    if not again:
+        turn.put(house, "purged_to", 0 if last else end)
     rest = min(max(retention // 8, SECOND), LONGEST_REST_MS)
-    more_keys = forget_old(turn, CHUNK)
-    after, through, more = house.purged_to, *_chunk(turn, turn.now - retention)
-    if through is not None:
-        first = max(after - 1, 0)
-        cutoff = turn.now - retention
-        turn.run(PURGE_HISTORY, (after, through, cutoff))
-        turn.run(PURGE_DELIVERIES, (after, through, cutoff))
-        turn.run(PURGE_MESSAGES, (first, through, cutoff))
-        turn.run(
-            PURGE_STRETCHES,
-            (after >> STRETCH_BITS, through >> STRETCH_BITS, STRETCH_BITS),
-        )
-    turn.put(house, "purged_to", through if more and through is not None else 0)
-    turn.put(house, "purge_at", turn.now + (PACE_MS if more or more_keys else rest))
+    turn.put(house, "purge_at", turn.now + (PACE_MS if again or busy or not last else rest))
     turn.wake_at(house.purge_at)
 
 
-def _chunk(turn: Turn, cutoff: int) -> tuple[int | None, bool]:
-    """The end of the next chunk that was sent before the cutoff, and whether one follows it."""
-    end, count = turn.one(CHUNK_END, (turn.house.purged_to, CHUNK)) or (None, 0)
-    if end is None:
-        return None, False
-    row = turn.one(SENT_AT, (end,))
-    return end, count == CHUNK and row is not None and row[0] <= cutoff
+def _sent_at(turn: Turn, seq: int) -> int:
+    row = turn.one(SENT_AT, (seq,))
+    return 0 if row is None else int(row[0])
+
+
+def _purge_stretches(turn: Turn, after: int, end: int) -> None:
+    """Stretches that the walk has left behind; the one that it stands in has its turn later."""
+    low, high = after >> STRETCH_BITS, end >> STRETCH_BITS
+    if low < high:
+        turn.run(PURGE_STRETCHES, (low, high, STRETCH_BITS))

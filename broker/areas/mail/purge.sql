@@ -1,5 +1,7 @@
 -- name: chunk
-SELECT max(seq), count(*) FROM (SELECT seq FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?)
+SELECT max(seq), count(*), min(message_id) FROM (
+    SELECT seq, message_id FROM deliveries WHERE seq > ? ORDER BY seq LIMIT ?
+)
 
 -- name: sent_at
 SELECT m.sent_at FROM deliveries AS d JOIN messages AS m ON m.id = d.message_id WHERE d.seq = ?
@@ -15,9 +17,12 @@ DELETE FROM deliveries WHERE seq > ? AND seq <= ?
 AND coalesce(delivered_at, ended_at) <= ? AND state <> 'queued' AND state <> 'claimed'
 
 -- name: purge_messages
-DELETE FROM messages WHERE id > ? AND id <= ? AND sent_at <= ? AND NOT EXISTS (
-    SELECT 1 FROM deliveries AS d WHERE d.seq > messages.id
-    AND d.seq < messages.id + 2 * messages.total
+DELETE FROM messages WHERE id IN (
+    SELECT m.id FROM messages AS m WHERE m.id > ? AND m.id <= ? AND m.sent_at <= ?
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries AS d WHERE d.seq > m.id AND d.seq < m.id + 2 * m.total
+    )
+    LIMIT ?
 )
 
 -- name: purge_stretches

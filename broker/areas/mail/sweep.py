@@ -7,7 +7,7 @@ sleeps; a sweep that has more to do is due again at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Final
 
 from broker.areas.mail.deliver import ready
@@ -50,7 +50,9 @@ def end_claims(turn: Turn) -> None:
         over.append(claim)
     leases = turn.house.leases
     while leases and leases[0][0] <= turn.now and len(over) < CHUNK:
-        _, seq, number = heappop(leases)
+        reminder = heappop(leases)
+        turn.undo(heappush, leases, reminder)
+        _, seq, number = reminder
         held = turn.house.claims.get(f"d{seq}")
         if held is not None and held.number == number and held.expires_at <= turn.now:
             over.append(held)

@@ -6,6 +6,8 @@ message; a test holds it to the struct on the wire.
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Raw, Struct
 
 from broker.core.house import Claim, Presence
@@ -14,6 +16,9 @@ from broker.core.turn import Turn
 from broker.wire.fields import NULL
 from broker.wire.frames import encode
 from broker.wire.mail import Delivery
+
+CRITICAL: Final = 100
+"""From this priority on a delivery is handed over even where no capacity is left."""
 
 
 class Shared(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
@@ -38,10 +43,15 @@ def push(
     presence: Presence,
     failures: int,
     claims: int,
+    place: int = 0,
 ) -> None:
-    """Tell the presence, after the commit. Only what differs from copy to copy is written anew."""
+    """Tell the presence, after the commit. Only what differs from copy to copy is written anew.
+
+    `place` is the delivery's among those that the presence holds, if it is not the newest.
+    """
     assert presence.conversation is not None
-    preempt = "true" if len(presence.held) > presence.capacity else "false"
+    beyond = (place or len(presence.held)) > presence.capacity
+    preempt = "true" if beyond and letter.priority >= CRITICAL else "false"
     own = (
         f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
         f'"seq":{claim.seq},"to":"{letter.target if written is None else written}",'
