@@ -93,6 +93,8 @@ class Driver:
     async def _send_on(self, sender: int) -> None:
         while (number := self._traffic.take(sender, now_ns())) >= 0:
             await self._send(sender, number)
+            if not self._traffic.answered_draws:
+                return
 
     async def _send(self, sender: int, number: int) -> None:
         traffic = self._traffic

@@ -57,7 +57,7 @@ class Caller(asyncio.Protocol):
                 traffic.arrived(number, now)
                 traffic.stored(number, now)
                 traffic.settled(number, now)
-                if not traffic.paced:
+                if traffic.answered_draws:
                     self.supply(now)
             elif isinstance(event, Response):
                 self.opened.set_result(None)

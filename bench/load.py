@@ -83,7 +83,9 @@ async def _run(job: Job) -> Outcome:
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.readline)
     gc.collect()
     gc.freeze()
-    pacer = Pacer(traffic, driver.send) if traffic.paced else None
+    if job.case.pattern == "fanout":
+        traffic.complete = driver.send
+    pacer = Pacer(traffic, driver.send) if job.case.offered else None
     before = resource.getrusage(resource.RUSAGE_SELF)
     traffic.start()
     (pacer or driver).start()

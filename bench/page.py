@@ -65,6 +65,9 @@ def main(words: list[str]) -> int:
         ]
         code, report = measured(line, arguments.keep)
         worst = max(worst, code)
+        if report is None:
+            sys.stderr.write(f"bench report: {name} gave no figures\n")
+            continue
         if arguments.write:
             page = filled(arguments.write.read_text(), name, markdown(line, report))
             arguments.write.write_text(page)
@@ -73,8 +76,8 @@ def main(words: list[str]) -> int:
     return worst
 
 
-def measured(line: list[str], keep: Path | None) -> tuple[int, Report]:
-    """Run one command of the bench; its exit code and report."""
+def measured(line: list[str], keep: Path | None) -> tuple[int, Report | None]:
+    """Run one command of the bench; its exit code and report, which a failed run doesn't have."""
     done = subprocess.run(
         [sys.executable, "-m", "bench", *line, "--json"],
         cwd=ROOT,
@@ -82,7 +85,7 @@ def measured(line: list[str], keep: Path | None) -> tuple[int, Report]:
         check=False,
     )
     if not done.stdout:
-        raise RunFailed(f"{line[0]} gave no figures")
+        return done.returncode or 1, None
     if keep is not None:
         (keep / f"{line[0]}.json").write_bytes(done.stdout)
     return done.returncode, msgspec.json.decode(done.stdout, type=Report)

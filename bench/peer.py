@@ -104,7 +104,7 @@ class Peer(Wire):
                     self.queue(self._held.pop())
             else:
                 traffic.stored(frame.re >> 1, now)
-                if not traffic.paced:
+                if traffic.answered_draws:
                     self.supply(now)
 
     def _release(self, _: object) -> None:

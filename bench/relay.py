@@ -55,6 +55,12 @@ class Ack(Struct, tag_field="op", tag="mail.ack", gc=False):
     claim: str
 
 
+class Update(Struct, tag_field="op", tag="presence.update", gc=False):
+    """What our own client says before it leaves."""
+
+    id: int
+
+
 class Reply(Struct, gc=False):
     """A request that was done."""
 
@@ -115,8 +121,8 @@ class Deliver(Struct, tag_field="ev", tag="mail.deliver", gc=False, rename={"fro
     preempt: bool
 
 
-_decode_one = msgspec.json.Decoder(Hello | Send | Ack).decode
-_decode_many = msgspec.json.Decoder(list[Hello | Send | Ack]).decode
+_decode_one = msgspec.json.Decoder(Hello | Send | Ack | Update).decode
+_decode_many = msgspec.json.Decoder(list[Hello | Send | Ack | Update]).decode
 _encode = msgspec.json.Encoder().encode
 _NO_OUTPUTS: list[Sent] = []
 
@@ -139,6 +145,9 @@ class Member(Line):
             if isinstance(request, Hello):
                 self._batch = request.batch
                 self._relay.join(self, request)
+            elif isinstance(request, Update):
+                self.replies.append(Reply(request.id, {}))
+                self.flush()
             else:
                 self._relay.take(self, request)
 

@@ -72,6 +72,9 @@ class Server:
 
     def stop(self) -> None:
         """Let it end in order; a target that doesn't is a failed run."""
+        if self.process.poll() is not None:
+            words = _last_words(self.data)
+            raise RunFailed(f"{_name(self.target)} ended before its time: {words}")
         self.process.send_signal(signal.SIGTERM)
         try:
             code = self.process.wait(STOP_SECONDS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
+from collections.abc import Callable
 from time import perf_counter_ns
 
 from bench.case import Case, Latency
@@ -33,7 +34,10 @@ class Traffic:
         self.stored_count = 0
         self.settled_count = 0
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.paced = case.offered > 0
+        self.answered_draws = not case.offered and case.pattern != "fanout"
+        """Whether the answer to a send draws the sender's next message."""
+        self.complete: Callable[[int, int], None] | None = None
+        """Fan-out: told the sender when a message is through to all, which draws the next one."""
         self.delivered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when nothing more is to be delivered."""
         self._copies = case.copies
@@ -46,6 +50,7 @@ class Traffic:
         self._delivered_at = 0
         self._settled_at = 0
         self._sender = array("i")
+        self._missing = array("i")
         self._sent_at = array("q")
         self._arrived_at = array("q")
         self._stored = bytearray()
@@ -58,7 +63,7 @@ class Traffic:
     def start(self) -> None:
         """The clock runs from here."""
         self._started_at = now_ns()
-        if self.case.seconds and not self.paced:
+        if self.case.seconds and not self.case.offered:
             self._stop_at = self._started_at + int(self.case.seconds * 1e9)
 
     def take(self, sender: int, now: int) -> int:
@@ -73,6 +78,7 @@ class Traffic:
         number = self.taken
         self.taken = number + 1
         self._sender.append(sender)
+        self._missing.append(self._copies)
         self._sent_at.append(now)
         self._stored.append(0)
         for _ in range(self._copies):
@@ -121,6 +127,8 @@ class Traffic:
         self._arrived_at[copy] = now
         self._delivered_at = now
         self._deliveries.append(now - self._sent_at[number])
+        if self.case.acks_after:
+            self._through(number, now)
         return copy
 
     def settled(self, copy: int, now: int) -> None:
@@ -129,6 +137,14 @@ class Traffic:
         self.settled_count += 1
         self._settled_at = now
         self._acks.append(now - self._arrived_at[copy])
+        if self._copies > 1 and not self.case.acks_after:
+            self._through(copy // self._copies, now)
+
+    def _through(self, number: int, now: int) -> None:
+        """One more copy is where it should be; is it the last?"""
+        self._missing[number] -= 1
+        if not self._missing[number] and self.complete is not None:
+            self.complete(self._sender[number], now)
 
     def check(self) -> None:
         """To be called after a step or a batch of them: is everything through?"""

@@ -14,7 +14,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import anyio
 
@@ -41,7 +41,7 @@ from broker.net.hub import Hooks, Limits
 from broker.net.server import ListenFailed, Server
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
 from broker.store.migrate import MigrationRefused
-from broker.store.sqlite import Placement, Store
+from broker.store.sqlite import Store
 
 log = logging.getLogger("broker")
 
@@ -200,8 +200,7 @@ class Broker:
 
 async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     """From an empty or used data directory to a drained broker; the exit code."""
-    placement = cast("Placement", os.environ.get("PLACEMENT", "loop"))
-    store = await open_data(directory, settings, placement)
+    store = await open_data(directory, settings)
     broker = Broker(store, settings, SystemClock(), listen.origins)
     try:
         with usable(directory):

@@ -18,7 +18,6 @@ from broker.store.migrate import Migrations
 from broker.store.sqlite import (
     STORE_ERRORS,
     Connector,
-    Placement,
     Store,
     StoreFault,
     connect,
@@ -53,14 +52,13 @@ def write_private(path: Path, text: str) -> None:
 async def open_data(
     directory: Path,
     settings: Settings,
-    placement: Placement = "loop",
     connector: Connector = connect,
 ) -> Store:
     """Migrate and open the database of a data directory that this process has locked."""
     path = directory / DATABASE
     with usable(directory):
         _migrate(path)
-        return await open_store(path, settings.store.synchronous, connector, placement)
+        return await open_store(path, settings.store.synchronous, connector)
 
 
 def _migrate(path: Path) -> None:

@@ -24,6 +24,7 @@ OWN: Final = frozenset({"hello", "bye"})
 """What the client says by itself."""
 
 WAYS: Final = 64
+NOTHING: Final[dict[str, Any]] = {}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -145,6 +146,10 @@ class Caller:
         requests = self._requests
         waiter: asyncio.Future[Answer] = requests.loop.create_future()
         requests.put(Asked(verb=operation, repeat=repeat, waiter=waiter), encoded)
+        # A body is not needed any more; with many calls under way that is felt in the caches.
+        del encoded
+        if not operation.remembered:
+            fields = NOTHING
         if timeout is None:
             answer = await waiter
         else:

@@ -119,7 +119,10 @@ class Holding:
     def ended(self, mail: Mail[Any]) -> None:
         """A claim has ended as it was to."""
         mail.state = SETTLED
-        self._forget(mail)
+        mails, delivery = self._mails, mail.delivered.delivery
+        if mails.get(delivery) is mail:
+            del mails[delivery]
+            self._leases.let_go()
         self._settling -= 1
         if not self._settling:
             self._look_settled()
@@ -180,10 +183,6 @@ class Holding:
     def _lose(self, mail: Mail[Any]) -> None:
         mail.lost = True
         self._lost(mail)
-        self._forget(mail)
-
-    def _forget(self, mail: Mail[Any]) -> None:
-        mails, delivery = self._mails, mail.delivered.delivery
-        if mails.get(delivery) is mail:
-            del mails[delivery]
+        if self._mails.get(mail.delivery) is mail:
+            del self._mails[mail.delivery]
             self._leases.let_go()

@@ -88,8 +88,7 @@ class Intake:
 
     async def take(self) -> Mail[Any] | None:
         """Wait for the next mail; None if there will be none."""
-        unread = self._unread
-        while not unread:
+        while not self._unread:
             if self.stopping or self.fault is not None:
                 return None
             waiter: asyncio.Future[None] = self._requests.loop.create_future()
@@ -97,7 +96,11 @@ class Intake:
             try:
                 await waiter
             except BaseException:
-                self._gave_up(waiter)
+                if not waiter.cancelled():
+                    self._waking = False
+                    self._wake()
+                elif waiter in self._waiters:
+                    self._waiters.remove(waiter)
                 raise
             self._waking = False
         return self.next_unread()
@@ -108,7 +111,7 @@ class Intake:
         if not unread or self.stopping or self.fault is not None:
             return None
         mail = unread.popleft()
-        if unread and self._waiters:
+        if unread and self._waiters and not self._waking:
             self._wake()
         return mail
 
@@ -159,15 +162,9 @@ class Intake:
         if mail in self._unread:
             self._unread.remove(mail)
 
-    def _gave_up(self, waiter: asyncio.Future[None]) -> None:
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
-        elif not waiter.cancelled():
-            self._waking = False
-            self._wake()
-
     def _wake(self) -> None:
-        """Wake one reader. The next one is woken by it, if there is more than it takes."""
+        """Wake one reader. It wakes the next one, if there is more than it takes: a handler that
+        waits for nothing takes all of it, and the others sleep on."""
         while self._waiters and self._unread and not self._waking:
             waiter = self._waiters.popleft()
             if not waiter.done():

@@ -7,7 +7,6 @@ holder's. No task, and no timer of its own, for any of them.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from heapq import heapify, heappop, heappush
 from typing import Final, Protocol
 
@@ -35,8 +34,9 @@ class Leases:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._heap: list[tuple[float, int, float, Held]] = []
-        self._numbers = itertools.count()
+        self._last = 0
         self._let_go = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
@@ -48,8 +48,9 @@ class Leases:
     def hold(self, held: Held, lease_ms: int) -> None:
         """Renew this in time, counting from now."""
         seconds = lease_ms * (SHARE / 1000)
-        due = self._loop.time() + seconds
-        heappush(self._heap, (due, next(self._numbers), seconds, held))
+        due = self._time() + seconds
+        self._last = number = self._last + 1
+        heappush(self._heap, (due, number, seconds, held))
         if due < self._armed:
             self._arm(due)
 
@@ -81,7 +82,7 @@ class Leases:
 
     def _due(self) -> None:
         self._timer, self._armed = None, float("inf")
-        now = self._loop.time()
+        now = self._time()
         heap = self._heap
         while heap and heap[0][0] - heap[0][2] * TOGETHER <= now:
             held = heappop(heap)[3]

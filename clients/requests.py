@@ -50,6 +50,7 @@ class Pending(Struct, gc=False, eq=False, kw_only=True):
     """Whether it is sent again after a lost connection, instead of failing."""
     id: int = 0
     frame: bytes = b""
+    """What is sent; kept only as long as it may have to be sent again."""
 
     def done(self, ok: Raw) -> None:
         """The broker did it."""
@@ -174,12 +175,14 @@ class Requests:
         if len(frame) > self.frame_limit:
             raise too_large(len(frame), self.frame_limit)
         pending.id = id
-        pending.frame = frame
         if self._send is None:
+            pending.frame = frame
             self._unsent.append(pending)
-        else:
-            self.sent[id] = pending
-            self._send(frame)
+            return
+        if pending.repeat:
+            pending.frame = frame
+        self.sent[id] = pending
+        self._send(frame)
 
     def answered(self, id: int | str, ok: Raw, error: ErrorBody | None) -> None:
         """A reply has come."""

@@ -88,10 +88,10 @@ class Player:
         return Peer(self.rig, line, self.rig.broker.accept(line, greeting))
 
     async def one_batch(self) -> None:
-        """One batch is decided and committed, wherever its commit runs."""
+        """One batch is decided and committed, wherever its commit runs; what it reads is read."""
         executor = self.rig.broker.executor
         executor.run()
-        while executor.committing:
+        while executor.committing or executor.looks:
             await asyncio.sleep(0)
 
     def hold_back(self) -> None:
@@ -161,7 +161,7 @@ class Author(Player):
                 ring.append((number, moves))
         for number, move in reads:
             told.append((number, self._say(number, move)))
-            await self.rig.settle()
+            await self.one_batch()
         await self.let_go()
         self._learn()
         return told

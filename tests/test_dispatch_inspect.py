@@ -153,7 +153,9 @@ async def test_a_page_fits_into_a_frame(tmp_path: Path) -> None:
 async def test_one_with_a_long_story_fits_into_a_frame(tmp_path: Path) -> None:
     body, attempts = 2_000, SHOWN_ATTEMPTS + 5
     frame = 2 * body + 65_536
-    async with rig(tmp_path, limits__body=body, limits__frame=frame) as r:
+    async with rig(
+        tmp_path, limits__body=body, limits__frame=frame, store__synchronous="normal"
+    ) as r:
         alice, bob = await r.join("alice"), await worker(r, session="s" * 64)
         fields = dict.fromkeys(FIELDS, "\\" * 64 + "😀" * 64)
         owner = await r.join("owner")

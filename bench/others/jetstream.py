@@ -102,7 +102,7 @@ class Driver:
             self._traffic.fail(f"JetStream refused: {message.data!r} {message.headers}")
             return
         sender = self._traffic.stored(int(message.subject.rpartition(".")[2]), now)
-        if not self._traffic.paced and (number := self._traffic.take(sender, now)) >= 0:
+        if self._traffic.answered_draws and (number := self._traffic.take(sender, now)) >= 0:
             await self._publish(sender, number)
         self._traffic.check()
 

@@ -109,7 +109,7 @@ class Driver:
                 self._wake_receiver[target].set()
             for number in numbers:
                 traffic.stored(number, now)
-                if not traffic.paced:
+                if traffic.answered_draws:
                     self.send(sender, now)
             traffic.check()
 

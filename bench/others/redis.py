@@ -98,7 +98,7 @@ class Driver:
                 await connection.read_response()
                 now = now_ns()
                 traffic.stored(number, now)
-                if not traffic.paced:
+                if traffic.answered_draws:
                     self.send(sender, now)
             traffic.check()
 

@@ -18,7 +18,7 @@ from broker.areas.mail import (
     sweep,
     unused,
 )
-from broker.areas.presence import arrive, groups, leave, peers, update
+from broker.areas.presence import arrive, groups, leave, peers, update, watch
 from broker.core.operations import Operations
 
 operations = Operations()
@@ -32,6 +32,7 @@ for area in (
     groups,
     peers,
     update,
+    watch,
     accept,
     again,
     clear,

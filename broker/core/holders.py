@@ -34,6 +34,7 @@ class Mailbox:
         "id",
         "member",
         "queue",
+        "reminded",
         "session",
         "stretch",
         "unfinished",
@@ -50,6 +51,8 @@ class Mailbox:
         """Whether a client chose the label: such a mailbox outlives its presence."""
         self.closed = False
         self.vacant_at: int | None = None
+        self.reminded = False
+        """Whether there is a reminder to look how long it has been vacant."""
         self.ended_through = 0
         """What stood in it up to here has ended; the rows follow in chunks."""
         self.unfinished = 0
@@ -89,6 +92,7 @@ class Presence:
         "summary",
         "takes_from",
         "token",
+        "untold",
         "watches",
     )
 
@@ -119,6 +123,8 @@ class Presence:
         self.drains: tuple[Mailbox, ...] = ()
         self.watches: frozenset[str] | None = None
         """The roles that this presence watches; None when it watches nobody."""
+        self.untold = (0, 0)
+        """A watcher does not know yet of the presences behind the first number, up to the second."""
 
     @property
     def mesh(self) -> Mesh:

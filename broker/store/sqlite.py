@@ -14,14 +14,13 @@ from broker.config import SECOND
 from broker.store.faults import STORE_ERRORS, LookTooLong, StoreFault, error_code
 from broker.store.hop import Hop
 from broker.store.reader import Look, Reader, sizes
-from broker.store.writer import Placement, Row, Writer
+from broker.store.writer import Row, Writer
 
 __all__ = [
     "STORE_ERRORS",
     "Connector",
     "Look",
     "LookTooLong",
-    "Placement",
     "Reader",
     "Row",
     "Store",
@@ -87,7 +86,6 @@ async def open_store(
     path: Path,
     synchronous: str,
     connector: Connector = connect,
-    placement: Placement = "loop",
 ) -> Store:
     """Open a migrated database. The file must be there."""
     hops: list[Hop] = []
@@ -109,5 +107,5 @@ async def open_store(
             for opened in hops:
                 await opened.close()
             raise
-    writer = Writer(raw[0], hops[0], placement)
+    writer = Writer(raw[0], hops[0])
     return Store(path, writer, Reader(raw[1], hops[1]), hops)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from broker.clock import monotonic
 from broker.spread import Spread
@@ -16,7 +16,6 @@ from broker.store.faults import StoreFault
 from broker.store.hop import Hop
 
 Row = tuple[Any, ...]
-Placement = Literal["loop", "commit", "thread"]
 
 SLOW_COMMIT_SECONDS: Final = 0.002  # beyond this a commit leaves the loop's thread
 
@@ -31,24 +30,17 @@ class Writer:
         "_hop",
         "_pending",
         "begun",
-        "placement",
         "rows",
         "seconds",
         "statements",
         "wrote",
     )
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        hop: Hop | None = None,
-        placement: Placement = "loop",
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection, hop: Hop | None = None) -> None:
         self._connection = connection
         self._hop = hop
         self._pending: dict[str, list[Row]] = {}
         self._commit_seconds = 0.0
-        self.placement: Placement = placement
         self._armed = False
         self.begun = False
         self.wrote = False
@@ -144,15 +136,14 @@ class Writer:
         On the loop's thread while the disk is quick; a slow disk may not stop the loop.
         """
         hop = self._hop
-        if hop is None or (self.placement == "loop" and self._commit_seconds < SLOW_COMMIT_SECONDS):
+        if hop is None or self._commit_seconds < SLOW_COMMIT_SECONDS:
             done(self._tried_commit())
             return
-        if self.placement != "thread":
-            try:
-                self.flush()
-            except sqlite3.Error as error:
-                done(StoreFault(error))
-                return
+        try:
+            self.flush()
+        except sqlite3.Error as error:
+            done(StoreFault(error))
+            return
         hop.post(self._tried_commit).add_done_callback(lambda future: done(future.result()))
 
     def _tried_commit(self) -> BaseException | None:

@@ -84,7 +84,9 @@ def vacate(turn: Turn, box: Mailbox) -> None:
     """The presence of a session mailbox has left; it waits for the next one."""
     turn.run(VACATE, (turn.now, box.id))
     turn.put(box, "vacant_at", turn.now)
-    turn.house.vacancy_ends.remind(turn, turn.now + turn.settings.mail.retention_ms, box.id)
+    if not box.reminded:  # one for each mailbox, however often its presence comes and goes
+        turn.put(box, "reminded", True)
+        turn.house.vacancy_ends.remind(turn, turn.now + turn.settings.mail.retention_ms, box.id)
 
 
 def close(turn: Turn, box: Mailbox, reason: str) -> None:
@@ -107,8 +109,16 @@ def end_vacancies(turn: Turn) -> None:
     retention = turn.settings.mail.retention_ms
     for id in turn.house.vacancy_ends.due(turn):
         box = turn.house.boxes.get(id)
-        if box is not None and box.vacant_at is not None and box.vacant_at + retention <= turn.now:
+        if box is None:
+            continue
+        turn.put(box, "reminded", False)
+        if box.vacant_at is None:
+            continue
+        if box.vacant_at + retention <= turn.now:
             close(turn, box, "session_closed")
+        else:
+            turn.put(box, "reminded", True)
+            turn.house.vacancy_ends.remind(turn, box.vacant_at + retention, id)
 
 
 def closed_before(view: Turn | Look, when: int, after: int, limit: int) -> list[int]:

@@ -73,4 +73,5 @@ def _boxes(turn: Turn, house: House, members: dict[int, Member]) -> None:
         else:
             member.sessions[session] = box
         if vacant_at is not None:
+            box.reminded = True
             house.vacancy_ends.remind(turn, vacant_at + retention, id)

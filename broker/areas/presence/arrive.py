@@ -103,9 +103,10 @@ def _begin(
         label = label or _new_label(turn, member)
         box = open_session_box(turn, member, label, chosen=chosen)
     earlier = None if label is None else member.labels.get(label)
-    in_place = earlier is not None and earlier.role == request.role
+    in_place = earlier if earlier is not None and earlier.role == request.role else None
     if earlier is not None:
-        depart(turn, earlier, REPLACED, "replaced by another connection", quiet=in_place, keep=box)
+        quiet = in_place is not None
+        depart(turn, earlier, REPLACED, "replaced by another connection", quiet=quiet, keep=box)
     presence = Presence(0, member, box, request.role, token.id)
     presence.capacity = DEFAULT_CAPACITY
     presence.session, presence.observe, presence.resume = label, request.observe, value
@@ -117,10 +118,10 @@ def _begin(
     if label is not None:
         turn.enter(member.labels, label, presence)
     _attach(turn, conversation, presence, request)
-    if in_place:
-        show.changed(turn, presence, instead_of=earlier)
-    else:
+    if in_place is None:
         show.joined(turn, presence)
+    else:
+        show.replaced(turn, presence, in_place)
     return presence
 
 

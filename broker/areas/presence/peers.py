@@ -1,27 +1,25 @@
-"""Who is there: the list of peers, and the watch on it.
+"""Who is there: the list of peers.
 
-Owns: `peer.list` and `peer.watch`. Both read memory only. A watch belongs to a connection: whoever
-comes back asks again.
+Owns: `peer.list`, its filters, and what it hides. It reads memory only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, get_args
+from typing import Final
 
 from broker.areas.presence.show import show
+from broker.areas.presence.watch import ROLES
 from broker.core.house import Member, Mesh, Presence
-from broker.core.operations import LATER, Operations
+from broker.core.operations import Operations
 from broker.core.pages import page, position
 from broker.core.turn import Turn
 from broker.wire.errors import Refused
 from broker.wire.fields import Role
-from broker.wire.frames import Answer
-from broker.wire.presence import ListPeers, PeerJoined, Peers, PeerSynced, WatchPeers
+from broker.wire.presence import ListPeers, Peers
 
 operations = Operations()
 
-ROLES: Final = frozenset[Role](get_args(Role))
 HIDDEN: Final = frozenset[Role]({"control-plane"})
 """Daemons are on every host: they are counted, and listed only for those who ask for them."""
 
@@ -73,24 +71,3 @@ def _inside(presence: Presence, group: str) -> bool:
     if group in groups:
         return True
     return group[0] == "@" and any(name.startswith(f"{group}/") for name in groups)
-
-
-@operations.handle(WatchPeers)
-def watch_peers(turn: Turn, caller: Presence, request: WatchPeers) -> object:
-    """Be told, or no longer be told, of every presence that joins, leaves or changes."""
-    conversation = turn.conversation
-    assert conversation is not None
-    watchers = caller.mesh.watchers
-    if not request.on:
-        turn.put(caller, "watches", None)
-        turn.strike(watchers, caller.id)
-        return Answer()
-    roles = ROLES if request.roles is None else frozenset[Role](request.roles)
-    turn.put(caller, "watches", roles)
-    turn.enter(watchers, caller.id, caller)
-    turn.answer(conversation, turn.request_id, Answer())  # what follows, follows the answer
-    for presence in _there(caller.mesh, None, None):
-        if presence is not caller and presence.role in roles:
-            turn.event(caller, PeerJoined(peer=show(turn, presence)))
-    turn.event(caller, PeerSynced())
-    return LATER

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from msgspec import UNSET
-
 from broker.config import SECOND
 from broker.core.house import Presence
 from broker.core.turn import Turn
@@ -67,29 +65,56 @@ def seen(presence: Presence) -> tuple[object, ...]:
 
 def joined(turn: Turn, presence: Presence) -> None:
     """Tell the watchers that somebody has come."""
-    _tell(turn, presence, lambda peer: PeerJoined(peer=peer))
+    _tell(turn, _watchers(presence), lambda: PeerJoined(peer=show(turn, presence)))
 
 
 def left(turn: Turn, presence: Presence) -> None:
     """Tell the watchers that somebody has left."""
-    _tell(turn, presence, lambda peer: PeerLeft(peer=peer))
+    _tell(turn, _knowing(presence), lambda: PeerLeft(peer=show(turn, presence)))
 
 
-def changed(turn: Turn, presence: Presence, *, instead_of: Presence | None = None) -> None:
-    """Tell the watchers that something about somebody is different, or who stands in its place."""
-    replaced = UNSET if instead_of is None else instead_of.name
-    _tell(turn, presence, lambda peer: PeerChanged(peer=peer, replaced=replaced))
+def changed(turn: Turn, presence: Presence) -> None:
+    """Tell the watchers that something about somebody is different."""
+    _tell(turn, _knowing(presence), lambda: PeerChanged(peer=show(turn, presence)))
 
 
-def _tell(turn: Turn, presence: Presence, event: Callable[[Peer], Event]) -> None:
+def replaced(turn: Turn, presence: Presence, earlier: Presence) -> None:
+    """Tell the watchers who stands in whose place; for some the new one is all that they know."""
+    watchers, knowing = _watchers(presence), _knowing(earlier)
+    _tell(
+        turn,
+        [one for one in watchers if one in knowing],
+        lambda: PeerChanged(peer=show(turn, presence), replaced=earlier.name),
+    )
+    _tell(
+        turn,
+        [one for one in watchers if one not in knowing],
+        lambda: PeerJoined(peer=show(turn, presence)),
+    )
+
+
+def _watchers(presence: Presence) -> list[Presence]:
+    """Who watches this role, for another than itself."""
     if presence.observe:
-        return
-    told = [
+        return []
+    return [
         watcher
         for watcher in presence.mesh.watchers.values()
         if watcher is not presence and presence.role in (watcher.watches or ())
     ]
-    if told:
-        same = event(show(turn, presence))
-        for watcher in told:
+
+
+def _knowing(presence: Presence) -> list[Presence]:
+    """Those of them who have been told of this presence already."""
+    return [
+        watcher
+        for watcher in _watchers(presence)
+        if not watcher.untold[0] < presence.id <= watcher.untold[1]
+    ]
+
+
+def _tell(turn: Turn, watchers: list[Presence], event: Callable[[], Event]) -> None:
+    if watchers:
+        same = event()
+        for watcher in watchers:
             turn.event(watcher, same)
