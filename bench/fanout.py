@@ -26,7 +26,7 @@ def main(words: list[str]) -> int:
     parser.set_defaults(targets=list(FANNED))
     parser.add_argument("--members", type=int, default=1_000)
     parser.add_argument("--messages", type=int, default=200)
-    parser.add_argument("--windows", default="1,4", help="messages not yet through, a case each")
+    parser.add_argument("--windows", default="1,8", help="messages not yet through, a case each")
     arguments = parser.parse_args(words)
     windows = [int(word) for word in arguments.windows.split(",") if word.isdigit()]
     if arguments.members < 2 or not windows or min(windows) < 1:

@@ -34,8 +34,7 @@ class Intake:
         self._requests = requests
         self._identity = identity
         self._unread: deque[Mail[Any]] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._waking = False
+        self._waiters: deque[asyncio.Future[Mail[Any] | None]] = deque()
         self.holding = Holding(requests, leases, self._lost)
         self.questions = Questions()
         self.stopping = False
@@ -64,8 +63,8 @@ class Intake:
             mail.release("stopped")
             return
         self._unread.append(mail)
-        if self._waiters and not self._waking:
-            self._wake()
+        if self._waiters:
+            self._hand_over()
 
     def resumed(self, welcome: Welcome) -> None:
         """There is a connection again. Other than the leases nothing has changed if it resumed."""
@@ -88,32 +87,26 @@ class Intake:
 
     async def take(self) -> Mail[Any] | None:
         """Wait for the next mail; None if there will be none."""
-        while not self._unread:
-            if self.stopping or self.fault is not None:
-                return None
-            waiter: asyncio.Future[None] = self._requests.loop.create_future()
-            self._waiters.append(waiter)
-            try:
-                await waiter
-            except BaseException:
-                if not waiter.cancelled():
-                    self._waking = False
-                    self._wake()
-                elif waiter in self._waiters:
-                    self._waiters.remove(waiter)
-                raise
-            self._waking = False
-        return self.next_unread()
+        if self._unread or self.stopping or self.fault is not None:
+            return self.next_unread()
+        waiter: asyncio.Future[Mail[Any] | None] = self._requests.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            return await waiter
+        except BaseException:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            elif not waiter.cancelled() and (mail := waiter.result()) is not None:
+                # Cancelled between the hand-over and its taking: the mail is the next reader's.
+                self._unread.appendleft(mail)
+                self._hand_over()
+            raise
 
     def next_unread(self) -> Mail[Any] | None:
         """Take a mail if there is one."""
-        unread = self._unread
-        if not unread or self.stopping or self.fault is not None:
+        if not self._unread or self.stopping or self.fault is not None:
             return None
-        mail = unread.popleft()
-        if unread and self._waiters and not self._waking:
-            self._wake()
-        return mail
+        return self._unread.popleft()
 
     def stop(self) -> None:
         """Take no more mail. What nobody has seen goes back, what is in hand stays held."""
@@ -125,7 +118,7 @@ class Intake:
     def hand_out(self, mails: list[Mail[Any]]) -> None:
         """These turned out to be mail like any other."""
         self._unread.extend(mails)
-        self._wake()
+        self._hand_over()
 
     # -- room -------------------------------------------------------------------------------------
 
@@ -162,14 +155,12 @@ class Intake:
         if mail in self._unread:
             self._unread.remove(mail)
 
-    def _wake(self) -> None:
-        """Wake one reader. It wakes the next one, if there is more than it takes: a handler that
-        waits for nothing takes all of it, and the others sleep on."""
-        while self._waiters and self._unread and not self._waking:
+    def _hand_over(self) -> None:
+        """Give what is unread to those who wait, each its own: so their acks leave together."""
+        while self._waiters and self._unread:
             waiter = self._waiters.popleft()
             if not waiter.done():
-                self._waking = True
-                waiter.set_result(None)
+                waiter.set_result(self._unread.popleft())
 
     def _wake_all(self) -> None:
         while self._waiters:

@@ -22,7 +22,8 @@ from rig import rig
 
 from broker.core import executor as executor_module
 
-SETTINGS: Final = {
+SETTINGS: Final[dict[str, Any]] = {
+    "store__synchronous": "normal",
     "mail__lease_ms": 3_000,
     "mail__backoff_ms": 1_000,
     "mail__max_attempts": 3,

@@ -256,7 +256,7 @@ async def test_a_reader_that_gives_up_leaves_the_mail_to_the_next(broker: Stub) 
         line = await broker.line()
         first, second = (asyncio.ensure_future(anext(me.mail())) for _ in range(2))
         await line.say(delivery())
-        await until(lambda: me._parts.intake._waking)
+        await until(lambda: len(me._parts.intake._waiters) == 1)
         first.cancel()
         assert (await second).message == "m1"
 

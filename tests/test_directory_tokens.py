@@ -6,6 +6,9 @@ from pathlib import Path
 
 from rig import START, rig
 
+from broker.areas.directory.tokens import issue
+from broker.core.turn import Turn
+
 
 async def test_a_member_narrows_its_own(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
@@ -40,23 +43,22 @@ async def test_a_member_narrows_its_own(tmp_path: Path) -> None:
 
 async def test_what_comes_from_a_token_ends_with_it(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
-        peers = [await r.join("alice", role="service")]
-        for _ in range(3):
-            made = await peers[-1].ask("token.create")
-            peers.append(await r.join("alice", role="service", token=made["token"]))
-        other = await peers[0].ask("token.create")
+        first = await r.join("alice", role="service")
+        made = [await first.ask("token.create")]
+        peers = [await r.join("alice", role="service", token=made[0]["token"])]
+        for _ in range(2):
+            made.append(await peers[-1].ask("token.create"))
+            peers.append(await r.join("alice", role="service", token=made[-1]["token"]))
+        other = await first.ask("token.create")
         beside = await r.join("alice", role="service", token=other["token"])
-        middle = (await peers[1].ask("token.list"))["tokens"]
-        second = next(t for t in middle if t["parent"] == r.tokens["alice"].split("_")[1])
-        chain = [second["token_id"]]
-        if chain[0] == other["token_id"]:
-            chain = [next(t for t in middle if t["token_id"] != chain[0])["parent"]]
-        await peers[0].ask("token.revoke", token_id=chain[0])
-        assert peers[0].line.closed is None
-        closed = [peer.line.closed for peer in (*peers[1:], beside)]
-        assert closed.count((4403, "token revoked")) in (1, 3)
-        await peers[0].ask("token.revoke", token_id=r.tokens["alice"].split("_")[1])
-        assert all(peer.line.closed for peer in (*peers, beside))
+        await first.ask("token.revoke", token_id=made[1]["token_id"])
+        ended = (4403, "token revoked")
+        assert [peer.line.closed for peer in peers] == [None, ended, ended]
+        await first.ask("token.revoke", token_id=made[0]["token_id"])
+        assert peers[0].line.closed == ended
+        assert beside.line.closed is None
+        await beside.ask("token.revoke", token_id=r.tokens["alice"].split("_")[1])
+        assert [first.line.closed, beside.line.closed] == [ended, ended]
         assert r.rows("SELECT count(*) FROM tokens") == [(1,)]
 
 
@@ -64,12 +66,16 @@ async def test_a_long_chain_ends_at_once(tmp_path: Path) -> None:
     """Longer than Python's stack is deep."""
     async with rig(tmp_path) as r:
         alice = await r.join("alice", role="service")
-        token = r.tokens["alice"]
-        for _ in range(1_100):
-            peer = await r.join("alice", role="service", token=token, observe=True)
-            token = (await peer.ask("token.create"))["token"]
-            await peer.ask("bye")
-        last = await r.join("alice", role="service", token=token)
+        chain = [r.tokens["alice"]]
+
+        def lengthen(turn: Turn) -> None:
+            member = r.broker.house.meshes["default"].members["alice"]
+            for _ in range(1_100):
+                chain.append(issue(turn, member, parent=chain[-1].split("_")[1])[1])
+
+        r.broker.executor.submit(lengthen)
+        await r.settle()
+        last = await r.join("alice", role="service", token=chain[-1])
         await alice.ask("token.revoke", token_id=r.tokens["alice"].split("_")[1])
         assert last.line.closed == (4403, "token revoked")
         assert alice.line.closed == (4403, "token revoked")
@@ -141,7 +147,7 @@ async def test_a_member_sees_and_ends_only_its_own(tmp_path: Path) -> None:
         assert [one["member"] for one in listed] == ["alice"]
         id = r.tokens["owner"].split("_")[1]
         await alice.refused("not_found", "token.revoke", token_id=id)
-        await alice.refused("not_found", "token.revoke", token_id="nobody")  # noqa: S106 - an id
+        await alice.refused("not_found", "token.revoke", token_id="nobody")
         owner = await r.join("owner", observe=True)
         assert len((await owner.ask("token.list"))["tokens"]) == 2
 

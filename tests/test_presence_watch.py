@@ -12,7 +12,14 @@ from broken_disk import BrokenDisk
 from presence_watch import told, watching
 from rig import Peer, Rig, rig
 
-from broker.areas.presence.watch import CHUNK
+from broker.areas.presence import watch
+
+CHUNK = 10
+
+
+@pytest.fixture(autouse=True)
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "CHUNK", CHUNK)
 
 
 async def test_a_watch_begins_with_everybody(tmp_path: Path) -> None:
@@ -157,9 +164,9 @@ async def test_a_crowd_is_told_a_piece_at_a_time(tmp_path: Path) -> None:
 
 
 async def test_what_happens_meanwhile_is_told_once(tmp_path: Path) -> None:
-    """Changes of those who were told of are events; the others are told of as they are by then."""
+    """Who was told of changes, in an event; the others are told of as they are by then."""
     async with rig(tmp_path) as r:
-        peers = await crowd(r, 2 * CHUNK)
+        peers = await crowd(r, 3 * CHUNK)
         early, late, gone = peers[0], peers[-1], peers[-2]
         label = await r.join("alice", role="service", session="s1")
         watcher = await r.join("owner", observe=True)

@@ -232,7 +232,8 @@ class Conversation:
 
     def answered(self, id: int | str) -> None:
         """A request that waited has its answer."""
-        self.waits = None
+        if self.waits == id:  # else another one waits since
+            self.waits = None
         self._ids.discard(id)
 
     def close(self, code: int, reason: str) -> None:

@@ -29,6 +29,9 @@ class Deadlines(Generic[Key]):
     def __init__(self) -> None:
         self._heap: list[tuple[int, Key]] = []
 
+    def __len__(self) -> int:
+        return len(self._heap)
+
     def remind(self, turn: Turn, when: int, key: Key) -> None:
         """Remind of this at that instant. Nothing needs to be taken back if the batch fails."""
         heappush(self._heap, (when, key))

@@ -124,7 +124,7 @@ class Presence:
         self.watches: frozenset[str] | None = None
         """The roles that this presence watches; None when it watches nobody."""
         self.untold = (0, 0)
-        """A watcher does not know yet of the presences behind the first number, up to the second."""
+        """Of presences behind the first number, up to the second, a watcher is still to be told."""
 
     @property
     def mesh(self) -> Mesh:

@@ -38,7 +38,7 @@ def watch_peers(turn: Turn, caller: Presence, request: WatchPeers) -> Answer:
     turn.put(caller, "watches", watch)
     turn.put(caller, "untold", (0, FAR))
     turn.enter(watchers, caller.id, caller)
-    # In the next batch, and so behind the answer; of many requests in one batch only the last counts.
+    # In the next batch, and so behind the answer; of many requests in one, only the last counts.
     turn.again.append(lambda later: _begin(later, caller, watch))
     return Answer()
 
