@@ -21,7 +21,7 @@ run: $(installed)
 	@exec $(bin)/postroom serve $(ARGS)
 
 test: $(installed)
-	$(bin)/python -m pytest $(ARGS)
+	$(bin)/python -m pytest -n auto $(ARGS)
 
 check: $(installed)
 	$(bin)/ruff check .

@@ -23,13 +23,15 @@ from bench import tables
 from bench.asker import Asker
 from bench.machine import cpu_seconds_exact
 from bench.report import Measure
-from bench.server import Place, spawn, started
+from bench.server import Place, line_of, spawn, started
 from bench.targets import TARGETS
 from bench.traffic import RunFailed
 
 CONNECT_AT_ONCE = 50
 """Handshakes under way together: below the broker's cap on connections without a hello."""
 
+SILENT_SECONDS = 180.0
+"""Longer than any step of a procedure."""
 QUIET_SECONDS = 20.0
 LOOK_SECONDS = 0.05
 
@@ -181,18 +183,16 @@ def _follow(
     child = spawn([sys.executable, "-m", "bench.procedure"], place.client_core, logs, place)
     try:
         assert child.stdin is not None
-        assert child.stdout is not None
         child.stdin.write(msgspec.json.encode(assignment).decode() + "\n")
         child.stdin.flush()
-        for line in child.stdout:
+        while True:
+            line = line_of(child, logs, SILENT_SECONDS)
             finding = msgspec.json.decode(line, type=Finding)
             if finding.fault:
                 raise RunFailed(finding.fault)
             if not finding.step:
                 return finding
             watch(finding.step, finding.done)
-        words = (logs / "stderr.log").read_text(errors="replace").strip()
-        raise RunFailed(f"the generator failed: {words[-800:]}")
     finally:
         child.kill()
         child.communicate()

@@ -19,11 +19,13 @@ from msgspec import Struct
 from bench import tables
 from bench.case import Case, Job, Latency, Note, Outcome
 from bench.machine import cpu_seconds, resident_bytes, waited_seconds
-from bench.server import Place, Server, spawn, started
+from bench.server import Place, Server, line_of, spawn, started
 from bench.targets import TARGETS
 from bench.traffic import RunFailed
 
 MICRO = 1_000_000
+SILENT_SECONDS = 60.0
+"""A generator says how far it is four times a second, connecting and leaving apart."""
 PATIENCE_SECONDS = 10.0
 """A run in which nothing has moved for so long is given up."""
 
@@ -186,12 +188,7 @@ def _say(process: subprocess.Popen[str], line: str) -> None:
 
 
 def _note(process: subprocess.Popen[str], logs: Path) -> Note:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        words = (logs / "stderr.log").read_text(errors="replace").strip()
-        raise RunFailed(f"the generator failed: {words[-800:]}")
-    return msgspec.json.decode(line, type=Note)
+    return msgspec.json.decode(line_of(process, logs, SILENT_SECONDS), type=Note)
 
 
 def _outcome(process: subprocess.Popen[str], logs: Path, watch: Callable[[int], None]) -> Outcome:

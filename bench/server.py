@@ -11,6 +11,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,22 @@ def _ready(name: str, process: subprocess.Popen[str], data: Path) -> str:
             if not line:
                 raise RunFailed(f"{name} did not start: {_last_words(data)}")
     raise RunFailed(f"{name} was not ready within {START_SECONDS:g} s: {_last_words(data)}")
+
+
+def line_of(process: subprocess.Popen[str], logs: Path, patience_seconds: float) -> str:
+    """The next line that a generator says; one that says nothing any more is ended."""
+    assert process.stdout is not None
+    late = threading.Timer(patience_seconds, process.kill)
+    late.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        late.cancel()
+    if line:
+        return line
+    if process.wait() == -signal.SIGKILL:
+        raise RunFailed(f"the generator said nothing for {patience_seconds:g} s")
+    raise RunFailed(f"the generator failed: {_last_words(logs)}")
 
 
 def _name(target: Target) -> str:

@@ -97,9 +97,7 @@ class Intake:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             elif not waiter.cancelled() and (mail := waiter.result()) is not None:
-                # Cancelled between the hand-over and its taking: the mail is the next reader's.
-                self._unread.appendleft(mail)
-                self._hand_over()
+                self._put_back(mail)
             raise
 
     def next_unread(self) -> Mail[Any] | None:
@@ -154,6 +152,13 @@ class Intake:
     def _lost(self, mail: Mail[Any]) -> None:
         if mail in self._unread:
             self._unread.remove(mail)
+
+    def _put_back(self, mail: Mail[Any]) -> None:
+        """Its reader was cancelled before it could take it: the mail is the next one's."""
+        self._unread.appendleft(mail)
+        self._hand_over()
+        if self.stopping:
+            self.make_room()
 
     def _hand_over(self) -> None:
         """Give what is unread to those who wait, each its own: so their acks leave together."""

@@ -79,7 +79,7 @@ def look_over(r: Rig) -> None:
     house, rows = r.broker.house, r.rows(UNFINISHED)
     _counts(house, rows)
     _claims(house, rows)
-    _nothing_waits_in_vain(r)
+    _nothing_waits_in_vain(r, rows)
     _somebody_wakes_up(r, rows)
 
 
@@ -110,21 +110,16 @@ def _claims(house: House, rows: list[tuple[Any, ...]]) -> None:
         assert all(house.claims.get(key) is claim for key, claim in presence.held.items())
 
 
-def _nothing_waits_in_vain(r: Rig) -> None:
-    now = r.clock.now()
-    for box in r.broker.house.boxes.values():
-        rows = r.rows(
-            "SELECT priority, expires_at FROM deliveries WHERE mailbox_id = ? AND seq > ?"
-            " AND state = 'queued' AND due_at IS NULL ORDER BY priority DESC, seq LIMIT 1",
-            box.id,
-            box.ended_through,
-        )
-        for priority, expires_at in rows:
-            assert expires_at > now, f"{box.address}: over, and nobody has ended it"
-            able = [one.name for one in box.drainers if takes(one, priority)]
-            assert not able, f"{box.address}: {able} could take what waits"
-            waiting = [one for one in box.waiters if priority >= one.caller.takes_from]
-            assert not waiting, f"{box.address}: somebody waits for what is there"
+def _nothing_waits_in_vain(r: Rig, rows: list[tuple[Any, ...]]) -> None:
+    for seq, mailbox, state, priority, due_at, expires_at, *_ in rows:
+        box = r.broker.house.boxes.get(mailbox)
+        if box is None or seq <= box.ended_through or state != "queued" or due_at is not None:
+            continue
+        assert expires_at > r.clock.now(), f"{box.address}: over, and nobody has ended it"
+        able = [one.name for one in box.drainers if takes(one, priority)]
+        assert not able, f"{box.address}: {able} could take what waits"
+        waiting = [one for one in box.waiters if priority >= one.caller.takes_from]
+        assert not waiting, f"{box.address}: somebody waits for what is there"
 
 
 def _somebody_wakes_up(r: Rig, rows: list[tuple[Any, ...]]) -> None:

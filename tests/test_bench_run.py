@@ -118,6 +118,20 @@ def test_a_target_that_does_not_start_gives_no_figures(
     assert "the broker did not start" in shown.err
 
 
+def test_a_generator_that_says_nothing_is_ended(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "SILENT_SECONDS", 0.2)
+    real = server.spawn
+
+    def spawn(command: list[str], *others: Any) -> Any:
+        return real(["sleep", "30"] if "bench.load" in command else command, *others)
+
+    monkeypatch.setattr(run, "spawn", spawn)
+    with pytest.raises(RunFailed, match=r"the generator said nothing for 0.2 s"):
+        run.once(SMALL, "relay", place, lambda settled: None)
+
+
 def test_a_database_without_the_acks_gives_no_figures(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

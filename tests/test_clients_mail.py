@@ -261,6 +261,20 @@ async def test_a_reader_that_gives_up_leaves_the_mail_to_the_next(broker: Stub) 
         assert (await second).message == "m1"
 
 
+async def test_a_reader_that_gives_up_at_a_stop_gives_the_mail_back(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        reading = asyncio.ensure_future(anext(me.mail()))
+        await line.say(delivery())
+        await until(lambda: len(me._parts.intake.holding))
+        me.stop()
+        reading.cancel()
+        said = [await line.request() for _ in range(2)]
+        assert {one["op"] for one in said} == {"presence.update", "mail.nack"}
+        for one in said:
+            await line.ok(one, NACKED)
+
+
 async def test_a_typed_reader_buries_what_it_can_not_read(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()
@@ -489,13 +503,13 @@ async def test_serving_that_is_cancelled_gives_back_without_blame(broker: Stub) 
 async def test_everything_held_is_renewed_in_one_message(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()
-        await line.say(*[delivery(number, lease_ms=100) for number in range(4)])
+        await line.say(*[delivery(number, lease_ms=600) for number in range(4)])
         in_hand = await anext(me.mail())
         before = len(line.messages)
         renewals = [await line.request("mail.extend") for _ in range(4)]
         assert sorted(one["delivery"] for one in renewals) == ["d0", "d1", "d2", "d3"]
         assert len(line.messages) == before + 1
-        await line.say(*[{"re": one["id"], "ok": extended(100)} for one in renewals])
+        await line.say(*[{"re": one["id"], "ok": extended(20)} for one in renewals])
         assert (await line.request("mail.extend"))["delivery"] == in_hand.delivery
 
 

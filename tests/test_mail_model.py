@@ -111,10 +111,6 @@ class Life(RuleBasedStateMachine):
         found: dict[str, Any] = answer.get("ok", {"code": answer.get("error", {}).get("code")})
         return found
 
-    async def after(self, fields: dict[str, Any]) -> int:
-        """The number that the next message gets."""
-        return self.r.broker.house.next_number
-
     # -- sending ---------------------------------------------------------------------------------
 
     @rule(
@@ -480,7 +476,7 @@ class Life(RuleBasedStateMachine):
         await self.hello("eye", self.resumes["eye"])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(60 + 3 * LIVES)
 def test_random_lives_go_as_the_model_says() -> None:
     run_state_machine_as_test(
         Life,

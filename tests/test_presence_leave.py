@@ -66,6 +66,21 @@ async def test_nothing_is_handed_to_a_connection_that_is_gone(tmp_path: Path) ->
         assert r.rows("SELECT state FROM deliveries") == [("queued",)]
 
 
+async def test_nothing_is_handed_to_a_connection_that_is_being_closed(tmp_path: Path) -> None:
+    """Its presence is there until the socket is gone, and keeps its claims, but gets no more."""
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner", role="service")
+        alice = await r.join("alice", role="service")
+        alice.conversation.received(b"binary", binary=True)
+        assert alice.line.closed is not None
+        alice.conversation.writable()
+        await owner.ask("mail.send", to="alice", body=1)
+        assert r.rows("SELECT state FROM deliveries") == [("queued",)]
+        await alice.lose()
+        back = await r.join("alice", role="service", resume=alice.welcome["resume"])
+        assert len(back.mail()) == 1
+
+
 async def test_what_is_held_goes_back_with_bye(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         owner = await r.join("owner", role="service")

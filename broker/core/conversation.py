@@ -117,8 +117,7 @@ class Conversation:
         self._bytes = 0
         self._owed = 0
         self._paused = False
-        self._closing = False
-        self._lost = False
+        self._closing = self._lost = False
         self._errors: deque[float] | None = None
         self._started = self._heard = seconds()
         self._pinged = self._started
@@ -181,7 +180,7 @@ class Conversation:
 
     def writable(self) -> None:
         """The outbox has room again: mail may be handed over."""
-        self.full = False
+        self.full = self._closing
         if self.presence is not None:
             self._rules.writable(self.presence)
 
@@ -204,7 +203,7 @@ class Conversation:
         """Push a delivery. A full outbox takes what was claimed already, and no more."""
         self.line.deliver(frame)
         self._owed += len(frame)
-        if self._owed > OWED_BYTES and not self._lost:
+        if self._owed > OWED_BYTES and not self._closing:
             self._owed = 0
             self.full = self.line.pending() >= self._settings.limits.outbox
 
@@ -239,18 +238,13 @@ class Conversation:
     def close(self, code: int, reason: str) -> None:
         """Close the connection after what has been said; nothing more is taken from it."""
         if not self._closing:
-            self._closing = True
+            self._closing = self.full = True
             self.line.close(code, reason)
 
     @property
     def closing(self) -> bool:
         """Whether this connection has ended for the peer or for us."""
         return self._closing
-
-    @property
-    def in_flight(self) -> int:
-        """How many frames were read and are not done yet."""
-        return self._in_flight
 
     def silence(self) -> float:
         """Seconds since anything came."""
@@ -284,7 +278,7 @@ class Conversation:
             self._heard = now
         dead = self._heard + times.pong_ms / 1000
         if now >= dead:
-            self._closing = True
+            self._closing = self.full = True
             self.line.abort()
             return now + times.ping_ms / 1000
         ping = self._pinged + times.ping_ms / 1000

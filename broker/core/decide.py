@@ -47,7 +47,7 @@ class Decider:
     def decide(self, conversation: Conversation, requests: list[Any]) -> None:
         """Decide some requests of one connection, in their order."""
         turn, table, stirred = self._turn, self._table, self._turn.stirred
-        turn.conversation = conversation
+        turn.conversation, turn.part = conversation, requests
         for request in requests:
             operation = table.get(type(request))
             if operation is None:

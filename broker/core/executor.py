@@ -33,7 +33,7 @@ SHARE: Final = 16  # how many requests of one connection are taken before the ne
 MOST_WAITING: Final = 20_000
 RETRY_MS: Final = 1_000  # between two tries of the broker's own work while the storage is ill
 
-START: Final = (0, 0, 0, 0, 0)
+START: Final = (0, 0, 0, 0, 0, 0)
 """The mark before a batch's first change."""
 
 

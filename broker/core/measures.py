@@ -5,6 +5,7 @@ Owns: those numbers. They are noted per batch and per connection's part of it, n
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from broker.spread import SIZES, Spread, waited_since
@@ -34,10 +35,22 @@ class Measures:
     def batch(self, batch: list[Part], now: float) -> None:
         """A batch is done, in which these connections had a part."""
         size = 0
+        changes = self.changes
+        bounds, counts = changes.bounds, changes.counts
+        total = 0.0
         for conversation, requests in batch:
             count = len(requests)
             size += count
-            self.changes.note(now - waited_since(conversation.arrivals, count), count)
+            arrivals = conversation.arrivals
+            together, since = arrivals[0]
+            if together == count:  # nearly always
+                del arrivals[0]
+            else:
+                waited_since(arrivals, count)
+            taken = now - since
+            counts[bisect_left(bounds, taken)] += count
+            total += taken * count
+        changes.sum += total
         if size:
             self.requests += size
             self.sizes.note(size)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 FAR: int = 2**62
 """An instant that never comes."""
 
+Mark = tuple[int, int, int, int, int, int]
+"""How much there was of the journal and of each kind of effect."""
+
 
 def failure(
     request_id: int | str | UnsetType, error: ErrorBody, op: str | None
@@ -49,6 +52,7 @@ class Turn:
         "control",
         "conversation",
         "draining",
+        "first_number",
         "hooks",
         "house",
         "insert",
@@ -57,6 +61,7 @@ class Turn:
         "lookings",
         "now",
         "one",
+        "part",
         "pushes",
         "request_id",
         "run",
@@ -87,8 +92,12 @@ class Turn:
         self.insert = writer.insert
         self.later = writer.later
         self.now = 0
+        self.first_number = 0
+        """Numbers from this one on were given in this batch: nobody was told of them yet."""
         self.conversation: Conversation | None = None
         """Whose request this is; None for what the broker does by itself."""
+        self.part: list[Any] = []
+        """The requests of that conversation that are decided together."""
         self.request_id: int | str | UnsetType = UNSET
         self.wake = FAR
         self.journal: list[tuple[Any, ...]] = []
@@ -108,6 +117,7 @@ class Turn:
     def start(self, now: int) -> None:
         """Begin a batch: nothing is changed yet."""
         self.now = now
+        self.first_number = self.house.next_number
         self.journal.clear()
         self.control = []
         self.pushes = []
@@ -139,7 +149,7 @@ class Turn:
         if key in table:
             self.journal.append((table.__setitem__, key, table.pop(key)))
 
-    def mark(self) -> tuple[int, int, int, int, int]:
+    def mark(self) -> Mark:
         """Where this request begins."""
         return (
             len(self.journal),
@@ -147,11 +157,12 @@ class Turn:
             len(self.pushes),
             len(self.closing),
             len(self.again),
+            len(self.answered),
         )
 
-    def back(self, mark: tuple[int, int, int, int, int]) -> None:
+    def back(self, mark: Mark) -> None:
         """Take back all that has happened to memory, and all effects, since the mark."""
-        journal, control, pushes, closing, again = mark
+        journal, control, pushes, closing, again, answered = mark
         while len(self.journal) > journal:
             function, *values = self.journal.pop()
             function(*values)
@@ -159,6 +170,7 @@ class Turn:
         del self.pushes[pushes:]
         del self.closing[closing:]
         del self.again[again:]
+        del self.answered[answered:]
         self.stirred.clear()
 
     def tell(self, occasion: str, *values: Any) -> None:
@@ -169,13 +181,15 @@ class Turn:
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """All of what follows, or, if it is refused, nothing: on disk, in memory, on the wire."""
-        mark = self.mark()
+        mark, house = self.mark(), self.house
+        numbers = house.next_number, house.number_mark
         self.writer.savepoint()
         try:
             yield
         except Refused:
             self.writer.back()
             self.back(mark)
+            house.next_number, house.number_mark = numbers
             raise
         self.writer.release()
 

@@ -20,6 +20,11 @@ Row = tuple[Any, ...]
 SLOW_COMMIT_SECONDS: Final = 0.002  # beyond this a commit leaves the loop's thread
 
 
+def _changes(sql: str) -> bool:
+    """Whether a statement changes rows that must be there before."""
+    return not sql.startswith("INSERT")
+
+
 class Writer:
     """The one connection that writes. A transaction begins with its first statement."""
 
@@ -96,11 +101,15 @@ class Writer:
         return self._connection.execute(sql, values)
 
     def flush(self) -> None:
-        """Write what `later` has collected, kind by kind in the order of first use."""
+        """Write what `later` has collected, kind by kind in the order of first use.
+
+        New rows go first: a kind of change may have been used before the row that it changes came.
+        """
         pending, self._pending = self._pending, {}
         if pending:
             self.begin()
-        for sql, rows in pending.items():
+        for sql in sorted(pending, key=_changes):
+            rows = pending[sql]
             self.statements += 1
             self.rows += len(rows)
             changed = self._connection.executemany(sql, rows).rowcount

@@ -48,6 +48,8 @@ def ack(turn: Turn, caller: Presence, request: Ack) -> Acked | Raw:
         return _unheld(turn, caller, request)
     if claim.plain and not request.outputs:
         settle(turn, claim)
+        if claim.number >= turn.first_number:
+            turn.writer.flush()  # guessed, not told: its claim is still to be written
         turn.later(ACK, (turn.now, claim.seq, claim.number))
         return PLAIN_ACK
     with turn.atomic():

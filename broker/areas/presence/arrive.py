@@ -87,7 +87,7 @@ def _take_up(
     if show.seen(presence) != before:
         show.changed(turn, presence)
     turn.tell("presence.resumed", presence)
-    if conversation.in_flight > 1:
+    if conversation.inbox or turn.part[-1] is not request:  # further frames have come behind it
         spend(turn, presence, conversation)
 
 
