@@ -131,6 +131,8 @@ async def _open(driver: Driver, job: Job) -> list[str]:
         found.append(str(refused.exceptions[0]))
     except* OSError as failed:
         found.append(f"no connection to {job.url}: {failed.exceptions[0]}")
+    except* Exception as failed:  # noqa: BLE001 - whatever a client library of others may raise
+        found.append(f"no connection to {job.url}: {failed.exceptions[0]!r}")
     return found
 
 

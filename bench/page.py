@@ -78,17 +78,19 @@ def main(words: list[str]) -> int:
 
 def measured(line: list[str], keep: Path | None) -> tuple[int, Report | None]:
     """Run one command of the bench; its exit code and report, which a failed run doesn't have."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", *line, "--json"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    if not done.stdout:
-        return done.returncode or 1, None
+    command = [sys.executable, "-m", "bench", *line, "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+        try:
+            said, _ = child.communicate()
+        except BaseException:
+            # Not killed: it has servers to stop and databases to remove.
+            child.terminate()
+            raise
+    if not said:
+        return child.returncode or 1, None
     if keep is not None:
-        (keep / f"{line[0]}.json").write_bytes(done.stdout)
-    return done.returncode, msgspec.json.decode(done.stdout, type=Report)
+        (keep / f"{line[0]}.json").write_bytes(said)
+    return child.returncode, msgspec.json.decode(said, type=Report)
 
 
 def markdown(line: list[str], report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from rig import Peer, Rig
@@ -18,3 +19,11 @@ async def watching(r: Rig, **watch: Any) -> Peer:
 def told(watcher: Peer) -> list[tuple[str, str]]:
     """What happened to whom since the last look."""
     return [(event["ev"], event["peer"]["presence"]) for event in watcher.events()]
+
+
+async def one_batch(r: Rig) -> None:
+    """Exactly one batch is decided and committed, wherever its commit runs."""
+    executor = r.broker.executor
+    executor.run()
+    while executor.committing:  # noqa: ASYNC110 - a thread commits, there is no event
+        await asyncio.sleep(0)

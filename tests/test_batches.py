@@ -1,48 +1,84 @@
 """A list of requests gives the same answers, rows and effects however it is split into batches.
 
 The same frames are played twice: request by request, each in a transaction of its own, and then a
-whole chunk of them in one batch.
+whole chunk of them in one batch. Then once more, with the storage failing at every statement of
+every batch before that batch is let through: whatever failed has left no trace.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
-from batch_script import CAST, MEMBERS, Author, Chunk, Move, Replayer
+from batch_script import CAST, MEMBERS, READS, Author, Chunk, CountingChance, Replayer
+from failing_storage import FailingStorage, full
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_dump import agree, remembered, stored
-from rig import rig
+from rig import Rig, rig
 
+from broker.config import Settings
 from broker.core import executor as executor_module
+from broker.store.sqlite import Connector, connect
 
-SETTINGS: Final[dict[str, Any]] = {
-    "store__synchronous": "normal",
-    "mail__lease_ms": 3_000,
-    "mail__backoff_ms": 1_000,
-    "mail__max_attempts": 3,
-    "mail__max_claims": 4,
-    "mail__max_depth": 6,
-    "mail__dedupe_ms": 8_000,
-    "mail__retention_ms": 20_000,
-    "presence__lease_ms": 4_000,
-    "dispatch__lease_ms": 3_000,
-    "delegation__stuck_ms": 3_000,
+SETTINGS: Final = {
+    "store.synchronous": "normal",  # nobody pulls a plug here
+    "mail.lease_ms": 3_000,
+    "mail.backoff_ms": 1_000,
+    "mail.max_attempts": 3,
+    "mail.max_claims": 4,
+    "mail.max_depth": 6,
+    "mail.dedupe_ms": 8_000,
+    "mail.retention_ms": 20_000,
+    "presence.lease_ms": 4_000,
+    "dispatch.lease_ms": 3_000,
+    "delegation.stuck_ms": 3_000,
 }
 OPENING: Final[Chunk] = [(number, [("hello", 1, 1, 1)]) for number in (0, 1, 3, 5, 6, 7)]
 
+MAIL: Final = (
+    *("mail.send", "mail.send", "mail.send", "mail.ack", "mail.ack", "mail.nack", "mail.claim"),
+    *("mail.extend", "mail.cancel", "mail.redrive", "mail.drop", "presence.update"),
+)
+PEOPLE: Final = (
+    *("hello", "bye", "peer.watch", "peer.list", "group.join", "group.leave", "group.list"),
+    *("member.add", "member.remove", "member.update", "member.list"),
+    *("token.create", "token.revoke"),
+)
+WORK: Final = (
+    *("dispatch.create", "dispatch.lease", "dispatch.consume"),
+    *("delegation.open", "delegation.update"),
+)
+WRITES: Final = (*MAIL, *MAIL, *PEOPLE, *WORK)
+ALL: Final = (*WRITES, "bad", "bad", *READS)
+
 Said = list[tuple[list[dict[str, Any]], tuple[int, str] | None]]
 Between = tuple[int | None, int]
+Script = list[tuple[Chunk, Between]]
+House = tuple[Path, dict[str, str]]
+
+
+def scripts(operations: tuple[str, ...], chunks: int, moves: int) -> st.SearchStrategy[Script]:
+    """Chunks of requests from several connections, and what happens behind each."""
+    number = st.integers(0, 12)
+    move = st.tuples(st.sampled_from(operations), number, number, number)
+    part = st.tuples(st.integers(0, len(CAST) - 1), st.lists(move, min_size=1, max_size=moves))
+    chunk = st.lists(part, min_size=1, max_size=6, unique_by=lambda part: part[0])
+    lost = st.sampled_from((None, None, None, *range(len(CAST))))
+    between = st.tuples(lost, st.sampled_from((0, 0, 500, 1_500, 4_000)))
+    return st.lists(st.tuples(chunk, between), min_size=1, max_size=chunks)
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """A data directory with members, and their tokens."""
     directory = tmp_path_factory.mktemp("house")
 
@@ -55,5 +91,132 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
     return directory, asyncio.run(found())
 
 
-def test_batches(house: tuple[Path, dict[str, str]]) -> None:
-    pass
+@asynccontextmanager
+async def copied(house: House, connector: Connector = connect) -> AsyncIterator[Rig]:
+    """A rig on a copy of the house."""
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "data"
+        shutil.copytree(house[0], directory)
+        r = Rig(directory, Settings.of(SETTINGS), connector)
+        r.chance = CountingChance()
+        await r.start()
+        try:
+            yield r
+        finally:
+            await r.crash()
+
+
+def plain(frame: dict[str, Any]) -> dict[str, Any]:
+    """A frame without what is no change: when somebody was last heard of, and how busy it is."""
+    if "peer" in frame:
+        return {**frame, "peer": {**frame["peer"], "last_seen_at": 0, "in_flight": 0}}
+    peers = frame.get("ok", {}).get("peers")
+    if peers is None:
+        return frame
+    shown = [{**peer, "last_seen_at": 0, "in_flight": 0} for peer in peers]
+    return {**frame, "ok": {**frame["ok"], "peers": shown}}
+
+
+def compare_frames(one_by_one: Said, batched: Said) -> None:
+    """Each connection was told the same; deliveries have a lane of their own."""
+    for (expected, ended), (given, closed) in zip(one_by_one, batched, strict=True):
+        assert closed == ended
+        for mail in (True, False):
+            first = [plain(frame) for frame in expected if (frame.get("ev") == "mail.deliver") is mail]
+            second = [plain(frame) for frame in given if (frame.get("ev") == "mail.deliver") is mail]
+            assert second[: len(first)] == first
+            # What a connection asked behind its own end is not read, or refused.
+            assert ended or len(second) == len(first)
+            assert all("error" in frame for frame in second[len(first) :])
+
+
+def compare(expected: Rig, given: Rig) -> None:
+    """Both brokers have the same in memory and on disk, and each agrees with itself."""
+    rows, others = stored(expected), stored(given)
+    for table, content in rows.items():
+        assert others[table] == content, table
+    assert remembered(given.broker.house) == remembered(expected.broker.house)
+    agree(expected)
+    agree(given)
+
+
+async def played_twice(house: House, script: Script, share: int, connector: Connector) -> None:
+    async with copied(house) as r, copied(house, connector) as other:
+        author, replayer = Author(r, house[1]), Replayer(other, house[1])
+        for chunk, between in [(OPENING, (None, 0)), *script]:
+            told = await author.play(chunk, share)
+            if isinstance(connector, FailingStorage):
+                await failed_everywhere(replayer, told, connector)
+            else:
+                await replayer.attempt(told)
+            await replayer.let_go()
+            compare_frames(author.said(), replayer.said())
+            compare(r, other)
+            await author.between(*between)
+            await replayer.between(*between)
+            compare_frames(author.said(), replayer.said())
+            compare(r, other)
+
+
+async def failed_everywhere(
+    replayer: Replayer, told: list[tuple[int, bytes]], storage: FailingStorage
+) -> None:
+    """Try a batch with a later statement failing each time, until it goes through."""
+    r = replayer.rig
+    chance = r.chance
+    assert isinstance(chance, CountingChance)
+    rows, memory, number = stored(r), remembered(r.broker.house), chance.number
+    for after in itertools.count():
+        storage.fail(full, after=after, gone=after % 2 == 1)
+        await replayer.attempt(told)
+        storage.heal()
+        if not storage.failed:
+            return
+        denied(replayer, told)
+        assert not r.broker.ready()[0]
+        assert stored(r) == rows
+        assert remembered(r.broker.house) == memory
+        chance.number = number
+
+
+def denied(replayer: Replayer, told: list[tuple[int, bytes]]) -> None:
+    """Everybody was told, in order, that the storage failed, and nothing else."""
+    for number, (frames, closed) in enumerate(replayer.said()):
+        ended = replayer.peers[number].conversation.closing
+        asked = [msgspec.json.decode(data)["id"] for who, data in told if who == number]
+        codes = [(frame["re"], frame["error"]["code"]) for frame in frames]
+        assert codes == [(id, "unavailable") for id in asked if not ended]
+        assert closed is None or ended
+
+
+def quiet(caplog: pytest.LogCaptureFixture) -> bool:
+    """Nothing was logged as a fault of ours."""
+    return not [record for record in caplog.records if "one by one" in record.message]
+
+
+some = settings(
+    deadline=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.mark.parametrize("share", [1, 2, 16])
+@some
+@given(script=scripts(ALL, 5, 8))
+def test_a_batch_is_what_its_requests_are_one_by_one(
+    house: House,
+    share: int,
+    script: Script,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(executor_module, "SHARE", share)
+    asyncio.run(played_twice(house, script, share, connect))
+    assert quiet(caplog), "a batch had to be run one by one"
+
+
+@settings(some, max_examples=8)
+@given(script=scripts(WRITES, 2, 4))
+def test_a_batch_that_fails_anywhere_has_not_been(house: House, script: Script) -> None:
+    asyncio.run(played_twice(house, script, executor_module.SHARE, FailingStorage()))

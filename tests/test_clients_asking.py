@@ -134,7 +134,7 @@ async def test_a_time_out_leaves_the_question_standing_and_it_can_be_cancelled(
 ) -> None:
     async with join(broker) as me:
         line = await broker.line()
-        asking = asyncio.ensure_future(me.ask("bob", 1, timeout=0.02))
+        asking = asyncio.ensure_future(me.ask("bob", 1, timeout=0.5))
         await line.answer("mail.send", sent("m1", deliveries=[copy(2)]))
         with pytest.raises(TimeoutError, match="m1") as caught:
             await asking

@@ -418,7 +418,7 @@ async def test_a_stop_lets_handlers_end_renews_for_them_and_takes_no_more(broker
     async with join(broker) as me, asyncio.TaskGroup() as tasks:
         line = await broker.line()
         serving = tasks.create_task(me.serve(handle))
-        await line.say(delivery(1, lease_ms=60), delivery(2))
+        await line.say(delivery(1, lease_ms=1_000), delivery(2))
         await until(lambda: len(me._parts.intake._unread) == 1)
         me.stop()
         back = await line.answer("mail.nack", NACKED)
@@ -516,7 +516,7 @@ async def test_everything_held_is_renewed_in_one_message(broker: Stub) -> None:
 async def test_what_is_settled_is_not_renewed(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()
-        await line.say(delivery(1, lease_ms=60), delivery(2, lease_ms=120))
+        await line.say(delivery(1, lease_ms=1_000), delivery(2, lease_ms=1_200))
         first, _ = [await anext(me.mail()) for _ in range(2)]
         acking = asyncio.ensure_future(first.ack())
         await line.answer("mail.ack", ACKED)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from broken_disk import BrokenDisk
-from presence_watch import told, watching
+from presence_watch import one_batch, told, watching
 from rig import Peer, Rig, rig
 
 from broker.areas.presence import watch
@@ -171,16 +171,15 @@ async def test_what_happens_meanwhile_is_told_once(tmp_path: Path) -> None:
         label = await r.join("alice", role="service", session="s1")
         watcher = await r.join("owner", observe=True)
         watcher.post("peer.watch", on=True)
-        run = r.broker.executor.run
-        run()
-        run()
+        await one_batch(r)
+        await one_batch(r)
         assert len(watcher.events("peer.joined")) == CHUNK
         early.post("presence.update", status="dnd")
         late.post("presence.update", status="dnd")
         gone.post("bye")
         new = r.connect()
         new.post("hello", member="alice", token=r.tokens["alice"], role="service", session="s1")
-        run()
+        await one_batch(r)
         events = watcher.events()
         await r.settle()
         events += watcher.events()
@@ -205,8 +204,8 @@ async def test_a_watch_that_is_called_off_while_it_begins(tmp_path: Path) -> Non
         await crowd(r, 2 * CHUNK)
         watcher = await r.join("owner", observe=True)
         watcher.post("peer.watch", on=True)
-        r.broker.executor.run()
-        r.broker.executor.run()
+        await one_batch(r)
+        await one_batch(r)
         await watcher.ask("peer.watch", on=False)
         watcher.events()
         await r.settle()
@@ -219,9 +218,8 @@ async def test_a_fault_while_it_begins_costs_nobody(tmp_path: Path) -> None:
         peers = await crowd(r, 3 * CHUNK)
         watcher = await r.join("owner", observe=True)
         watcher.post("peer.watch", on=True)
-        run = r.broker.executor.run
-        run()
-        run()
+        await one_batch(r)
+        await one_batch(r)
         disk.full = True
         peers[0].post("presence.update", status="dnd")
         await r.settle()

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from presence_watch import one_batch
 from rig import Peer, Rig, rig
 
 from broker import __version__
@@ -105,9 +106,9 @@ async def test_what_ends_in_chunks_is_counted_all_the_same(tmp_path: Path) -> No
             owner.post("mail.send", to="alice/s1", body=1)
         await r.settle()
         alice.post("bye", final=True)
-        r.broker.executor.run()  # the mailbox is closed, a chunk of it may have ended
+        await one_batch(r)  # the mailbox is closed, a chunk of it may have ended
         asked = owner.post("broker.stats")
-        r.broker.executor.run()
+        await one_batch(r)
         while r.broker.executor.looks:  # noqa: ASYNC110 - a thread reads, there is no event
             await asyncio.sleep(0)
         counts = owner.reply(asked)["ok"]["deliveries"]

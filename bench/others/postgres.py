@@ -12,8 +12,10 @@ from typing import Any
 
 from bench.case import Job
 from bench.others.library import library
-from bench.traffic import Traffic, now_ns
+from bench.traffic import RunFailed, Traffic, now_ns
 
+START_SECONDS = 20.0
+LOOK_SECONDS = 0.1
 CLAIMED_AT_ONCE = 64
 TABLE = """
     CREATE TABLE mail (
@@ -57,9 +59,7 @@ class Driver:
         """Make the table, connect everybody, let the receivers claim."""
         case = self._job.case
         for index in range(case.senders):
-            self._sending.append(await self._connect())
-            if index == 0:
-                await self._sending[0].execute(TABLE)
+            self._sending.append(await (self._connect() if index else self._first()))
         for index in range(case.senders if case.receivers else 0, case.peers):
             self._receiving[index] = await self._connect()
         for index in range(case.senders):
@@ -89,6 +89,18 @@ class Driver:
         for connection in self._connections:
             connection.terminate()
         return [f"the table still has {left} rows that were acked"] if left else []
+
+    async def _first(self) -> Any:
+        """The server listens a moment before it lets anybody in."""
+        for _ in range(int(START_SECONDS / LOOK_SECONDS)):
+            try:
+                connection = await self._connect()
+            except self._asyncpg.CannotConnectNowError:
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                await connection.execute(TABLE)
+                return connection
+        raise RunFailed(f"PostgreSQL let nobody in for {START_SECONDS:g} s")
 
     async def _connect(self) -> Any:
         connection = await self._asyncpg.connect(self._job.url)

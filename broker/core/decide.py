@@ -33,12 +33,13 @@ INTERNAL: Final = ErrorBody("internal", "a fault of the broker; its log says mor
 class Decider:
     """Runs handlers, sweeps and jobs over one turn."""
 
-    __slots__ = ("_settlers", "_sweeps", "_table", "_turn", "draining", "reads")
+    __slots__ = ("_settlers", "_table", "_turn", "draining", "reads", "sweeps")
 
     def __init__(self, turn: Turn, operations: Operations) -> None:
         self._turn = turn
         self._table = operations.table
-        self._sweeps = operations.sweeps
+        self.sweeps = operations.sweeps
+        """What each area does when something is due; each is a job of its own."""
         self._settlers = operations.settlers
         self.reads = {kind for kind, one in operations.table.items() if one.reads}
         """Requests that end their connection's part of a batch."""
@@ -82,11 +83,6 @@ class Decider:
         job(self._turn)
         if self._turn.stirred:
             self._settle()
-
-    def sweep(self, turn: Turn) -> None:
-        """Let every area do what is due."""
-        for sweep in self._sweeps:
-            sweep(turn)
 
     def deny(self, conversation: Conversation, request: Any, body: ErrorBody) -> None:
         """Refuse a request whose batch failed."""

@@ -142,7 +142,7 @@ class Executor:
             return
         if turn.wake <= turn.now:
             turn.wake = FAR
-            self._jobs.append(self._decider.sweep)
+            self._jobs.extend(self._decider.sweeps)
             if self.fault is not None:
                 self._jobs.append(lambda _: self._writer.probe())
         self._batch_jobs = list(self._jobs)
@@ -289,6 +289,7 @@ class Executor:
             ours = fault.constraint or not isinstance(error, (StoreFault, *STORE_ERRORS))
             if ours:
                 log.exception("a request failed: this is a fault of the broker")
+                turn.wake_at(turn.now + RETRY_MS)  # a sweep may have been it: what is due stays due
             elif job is not None:
                 self._jobs.append(job)
             for conversation, requests in batch:
