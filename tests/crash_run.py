@@ -10,6 +10,7 @@ import argparse
 import itertools
 import os
 import random
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -66,6 +67,8 @@ class Run:
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.deaths: Counter[str] = Counter()
         self._names = itertools.count(1)
+        points = [*POINTS, "never", "never"]
+        self._points = itertools.cycle(self.chance.sample(points, len(points)))
 
     def run(self, seconds: float) -> Outcome:
         """Violence for so long, then peace, then the truth."""
@@ -139,8 +142,8 @@ class Run:
 
     def round(self, seconds: float) -> None:
         """One broker's life: it dies at its named point, or is killed when its time is up."""
-        point = self.chance.choice((*POINTS, "never", "never"))
-        broker = self.start_broker(point, self.chance.randrange(1, 400))
+        point = next(self._points)
+        broker = self.start_broker(point, self.chance.randrange(1, 60))
         victim = self.chance.choice(CONSUMERS) if self.chance.random() < 0.5 else None
         before = self.chance.uniform(0, seconds)
         try:
@@ -152,6 +155,7 @@ class Run:
         try:
             broker.wait(max(seconds - before, 0))
             self.deaths[point] += 1
+            assert broker.returncode == -signal.SIGKILL, (self.directory / "log").read_text()
         except subprocess.TimeoutExpired:
             self.stop(broker, "at random")
         if victim is not None:
