@@ -29,7 +29,7 @@ check: $(installed)
 	$(bin)/mypy
 
 bench: $(installed)
-	$(bin)/python -m bench $(ARGS)
+	$(bin)/python -m bench $(if $(ARGS),$(ARGS),report)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

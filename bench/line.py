@@ -38,6 +38,8 @@ class Line(asyncio.Protocol):
                 self._socket.send_response(self._socket.accept(event))
         if self._socket.writes:
             self.drain()
+        if self._socket.close_sent is not None and self._transport is not None:
+            self._transport.close()
 
     def message(self, data: bytes | bytearray | memoryview) -> None:
         """One whole text message has come."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from broker.wire.errors import ErrorBody
 from broker.wire.frames import ErrorEvent, Event
@@ -209,6 +209,3 @@ def ended_by(lost: Lost) -> PostroomError:
 def is_final(fault: PostroomError) -> bool:
     """Whether trying again by itself would be wrong."""
     return isinstance(fault, (Replaced, Closed, BY_CODE["unauthorized"], BY_CODE["forbidden"]))
-
-
-assert issubclass(Welcome, Struct)

@@ -15,13 +15,13 @@ from msgspec import NODEFAULT, Raw, Struct
 from broker.wire.errors import ErrorBody
 from broker.wire.fields import NULL
 from broker.wire.frames import Event
-from broker.wire.mail import Delivery
-from broker.wire.operations import ANY_EVENT, EVENTS
+from broker.wire.mail import Deliver, Delivery
+from broker.wire.operations import ANY_EVENT
 from broker.wire.scan import NotProtocol, elements, members
 
 log = logging.getLogger("postroom.client")
 
-DELIVER: Final = "mail.deliver"
+DELIVER: Final = str(Deliver.__struct_config__.tag)
 _EMPTY: Final[dict[Any, Any]] = {str: "", int: 0, bool: False, Raw: NULL}
 
 
@@ -112,6 +112,3 @@ def event_of(frame: bytes) -> Event | None:
         log.debug("an event can't be read: %s", fault)
         return None
     return event if isinstance(event, Event) else None
-
-
-assert DELIVER in EVENTS

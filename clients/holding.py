@@ -122,7 +122,7 @@ class Holding:
         mails, delivery = self._mails, mail.delivered.delivery
         if mails.get(delivery) is mail:
             del mails[delivery]
-            self._leases.let_go()
+            self._leases.let_go(mail)
         self._settling -= 1
         if not self._settling:
             self._look_settled()
@@ -185,4 +185,4 @@ class Holding:
         self._lost(mail)
         if self._mails.get(mail.delivery) is mail:
             del self._mails[mail.delivery]
-            self._leases.let_go()
+            self._leases.let_go(mail)

@@ -21,9 +21,8 @@ IDLE_ENTRIES: Final = 64
 class Held(Protocol):
     """Something that is held under a lease."""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether it is still held."""
+    ticket: int
+    """By which the leases know it; 0 when they don't."""
 
     def renew(self) -> None:
         """Ask for a longer lease. Whoever does calls `Leases.hold` again with the answer."""
@@ -35,9 +34,11 @@ class Leases:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        self._heap: list[tuple[float, int, float, Held]] = []
+        # The heap keeps nothing alive: a mail and its body go when it is settled, not when its
+        # entry comes up.
+        self._heap: list[tuple[float, int, float]] = []
+        self._held: dict[int, Held] = {}
         self._last = 0
-        self._let_go = 0
         self._timer: asyncio.TimerHandle | None = None
         self._armed = float("inf")
 
@@ -49,24 +50,28 @@ class Leases:
         """Renew this in time, counting from now."""
         seconds = lease_ms * (SHARE / 1000)
         due = self._time() + seconds
-        self._last = number = self._last + 1
-        heappush(self._heap, (due, number, seconds, held))
+        if held.ticket:
+            self._held.pop(held.ticket, None)
+        self._last = held.ticket = ticket = self._last + 1
+        self._held[ticket] = held
+        heappush(self._heap, (due, ticket, seconds))
         if due < self._armed:
             self._arm(due)
 
-    def let_go(self) -> None:
-        """Something is not held any more. Its entry goes when there are many of the kind."""
-        self._let_go += 1
-        if self._let_go > IDLE_ENTRIES and self._let_go * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[3].wanted]
+    def let_go(self, held: Held) -> None:
+        """Renew this no more. Its entry goes when there are many of the kind."""
+        self._held.pop(held.ticket, None)
+        held.ticket = 0
+        if len(self._heap) > 2 * len(self._held) + IDLE_ENTRIES:
+            self._heap = [entry for entry in self._heap if entry[1] in self._held]
             heapify(self._heap)
-            self._let_go = 0
             if not self._heap:
                 self._disarm()
 
     def close(self) -> None:
         """Renew nothing any more."""
         self._heap.clear()
+        self._held.clear()
         self._disarm()
 
     def _arm(self, due: float) -> None:
@@ -85,10 +90,8 @@ class Leases:
         now = self._time()
         heap = self._heap
         while heap and heap[0][0] - heap[0][2] * TOGETHER <= now:
-            held = heappop(heap)[3]
-            if held.wanted:
+            held = self._held.pop(heappop(heap)[1], None)
+            if held is not None:
                 held.renew()
-            else:
-                self._let_go -= 1
         if heap:
             self._arm(heap[0][0])

@@ -50,6 +50,7 @@ class Work:
         self._leased: Leased | None = None
         self._lost: PostroomError | None = None
         self._finished = False
+        self.ticket = 0
         self.outcome: Any = UNSET
         """What the dispatch is consumed with: any JSON value."""
 
@@ -138,7 +139,7 @@ class Work:
                 await self._end(fault)
         finally:
             self._finished = True
-            self._leases.let_go()
+            self._leases.let_go(self)
         return swallowed
 
     # -- what the leases ask ----------------------------------------------------------------------
@@ -156,7 +157,8 @@ class Work:
 
         def told(answer: Answer | PostroomError) -> None:
             if isinstance(answer, Renewed):
-                self._leases.hold(self, answer.lease_ms)
+                if self.wanted:
+                    self._leases.hold(self, answer.lease_ms)
             elif isinstance(answer, OVER) and self.wanted:
                 self._lost = answer
                 self._scope.cancel()

@@ -13,6 +13,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,8 @@ class History:
             of[claim.delivery].append(claim)
         for claims in of.values():
             claims.sort(key=lambda claim: claim.number)
-            for one, two in zip(claims, claims[1:], strict=False):
-                released = min(
-                    given_back.get(one.number, NEVER), left.get(one.presence, NEVER)
-                )
+            for one, two in pairwise(claims):
+                released = min(given_back.get(one.number, NEVER), left.get(one.presence, NEVER))
                 if two.began_at < ends[one.number] and two.got_at < released:
                     yield (
                         f"{one.delivery}: c{two.number} began at {two.began_at}, "

@@ -42,12 +42,22 @@ class Line:
     def __init__(self, directory: Path, member: str, **hello: Any) -> None:
         url = (directory / "broker.url").read_text().strip()
         token = (directory / f"{member}.token").read_text().strip()
-        self.socket: ClientConnection = connect(
+        self._opening = connect(
             url, compression=None, open_timeout=SECONDS, close_timeout=0.1, max_size=None
         )
+        self._hello = {"member": member, "token": token, **hello}
+        self.socket: ClientConnection
+        self.welcome: dict[str, Any]
         self.pushed: deque[dict[str, Any]] = deque()
         self._id = 0
-        self.welcome = self.ask("hello", member=member, token=token, **hello)
+
+    def __enter__(self) -> Line:
+        self.socket = self._opening.__enter__()
+        self.welcome = self.ask("hello", **self._hello)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._opening.__exit__(*error)
 
     def ask(self, op: str, **fields: Any) -> Any:
         """Send a request and wait for its answer."""
@@ -86,7 +96,7 @@ class Part:
     def __init__(self, name: str, directory: Path, seed: int) -> None:
         self.name = name
         self.directory = directory
-        self.chance = random.Random(f"{name} {seed}")
+        self.chance = random.Random(f"{name} {seed}")  # noqa: S311 - a seed must repeat it
         self.pen = Pen(directory / f"{name}.lines", name)
         self.stopped = False
         signal.signal(signal.SIGTERM, self._stop)
@@ -117,7 +127,11 @@ class Producer(Part):
         self.unsure: dict[str, Any] | None = None
 
     def connected(self) -> None:
-        line = Line(self.directory, "producer", role="service", capacity=0, session=self.name)
+        hello = {"role": "service", "capacity": 0, "session": self.name}
+        with Line(self.directory, "producer", **hello) as line:
+            self._send_on(line)
+
+    def _send_on(self, line: Line) -> None:
         while not self.stopped:
             first = self.unsure is None
             mail = self.unsure or self._next()
@@ -158,17 +172,19 @@ class Consumer(Part):
 
     def connected(self) -> None:
         self.pen.note("coming")
-        line = Line(
-            self.directory,
-            WORKERS,
-            role="service",
-            session=self.name,
-            capacity=self.chance.choice([1, 5, 30]),
-            resume=self.resume,
-        )
-        welcome = line.welcome
-        self.presence, self.resume = welcome["presence"], welcome["resume"]
-        self.pen.note("here", presence=self.presence, resumed=welcome["resumed"])
+        hello = {
+            "role": "service",
+            "session": self.name,
+            "capacity": self.chance.choice([1, 5, 30]),
+            "resume": self.resume,
+        }
+        with Line(self.directory, WORKERS, **hello) as line:
+            welcome = line.welcome
+            self.presence, self.resume = welcome["presence"], welcome["resume"]
+            self.pen.note("here", presence=self.presence, resumed=welcome["resumed"])
+            self._work_on(line)
+
+    def _work_on(self, line: Line) -> None:
         for _ in range(self.chance.randrange(20, 400)):
             if self.stopped:
                 break

@@ -62,7 +62,7 @@ class Run:
     def __init__(self, directory: Path, seed: int) -> None:
         self.directory = directory
         self.seed = seed
-        self.chance = random.Random(seed)
+        self.chance = random.Random(seed)  # noqa: S311 - a seed must repeat it
         self.log = (directory / "log").open("ab")
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.deaths: Counter[str] = Counter()
@@ -173,37 +173,31 @@ class Run:
 
     def admit(self) -> None:
         """Make the members, and write down their tokens."""
-        owner = Line(self.directory, "owner", observe=True)
-        for member in ("producer", WORKERS, SINK):
-            added = owner.ask("member.add", member=member)
-            (self.directory / f"{member}.token").write_text(added["token"])
-        owner.break_off()
+        with Line(self.directory, "owner", observe=True) as owner:
+            for member in ("producer", WORKERS, SINK):
+                added = owner.ask("member.add", member=member)
+                (self.directory / f"{member}.token").write_text(added["token"])
 
     def wait_until_all_is_done(self, broker: subprocess.Popen[bytes]) -> None:
         """Nobody sends any more and nobody dies: what was accepted must come to its end."""
-        owner = Line(self.directory, "owner", observe=True)
         end = time.monotonic() + QUIET_SECONDS
-        while any(
-            owner.ask("mail.list", mailbox=WORKERS, state=state, limit=1)["deliveries"]
-            for state in ("queued", "claimed")
-        ):
-            assert time.monotonic() < end, "mail is left that nobody was handed"
-            try:
-                broker.wait(LOOK_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(f"the broker died:\n{(self.directory / 'log').read_text()}")
-        owner.break_off()
+        with Line(self.directory, "owner", observe=True) as owner:
+            while _unfinished(owner):
+                assert time.monotonic() < end, "mail is left that nobody was handed"
+                try:
+                    broker.wait(LOOK_SECONDS)
+                except subprocess.TimeoutExpired:
+                    continue
+                raise AssertionError(f"the broker died:\n{(self.directory / 'log').read_text()}")
 
     def outputs(self) -> Counter[str]:
         """What came out, each as often as it did."""
         found: Counter[str] = Counter()
-        eye = Line(self.directory, SINK, observe=True)
-        while mails := eye.ask("mail.claim", max=100, lease_ms=60_000)["deliveries"]:
-            found.update(mail["body"] for mail in mails)
-            for mail in mails:
-                eye.ask("mail.ack", delivery=mail["delivery"], claim=mail["claim"])
-        eye.break_off()
+        with Line(self.directory, SINK, observe=True) as eye:
+            while mails := eye.ask("mail.claim", max=100, lease_ms=60_000)["deliveries"]:
+                found.update(mail["body"] for mail in mails)
+                for mail in mails:
+                    eye.ask("mail.ack", delivery=mail["delivery"], claim=mail["claim"])
         return found
 
     def judge(self, outputs: Counter[str]) -> Outcome:
@@ -221,6 +215,13 @@ class Run:
         counts = {what.replace(" ", "_"): len(lines) for what, lines in history.by.items()}
         deaths = {f"deaths_{why.replace(' ', '_')}": n for why, n in sorted(self.deaths.items())}
         return Outcome(self.seed, complaints, counts | deaths)
+
+
+def _unfinished(owner: Line) -> bool:
+    return any(
+        owner.ask("mail.list", mailbox=WORKERS, state=state)["deliveries"]
+        for state in ("queued", "claimed")
+    )
 
 
 def crash(seconds: float, seed: int, directory: Path) -> Outcome:

@@ -18,9 +18,9 @@ from typing import Any
 
 from rig import START, Peer, Rig, rig
 
-from broker.data import DATABASE
 from broker.areas.mail.handover import takes
 from broker.core.house import House
+from broker.data import DATABASE
 from broker.store.migrate import Migrations
 from broker.store.sqlite import connect
 
@@ -202,4 +202,3 @@ __all__ = [
     "take",
     "traced",
 ]
-

@@ -1,4 +1,4 @@
-"""Mail as plain Python: what section 5 of the protocol says, with lists and loops and no cleverness.
+"""Mail as plain Python: what the protocol says of it, with lists and loops and no cleverness.
 
 It predicts every answer. Where the protocol leaves the broker a choice (who of two is handed what),
 it is told what the broker did and says whether that was right.
@@ -17,8 +17,8 @@ LEASE_MS = 10_000
 BACKOFF_MS = 1_000
 BACKOFF_MAX_MS = 6_000
 MAX_ATTEMPTS = 3
-MAX_CLAIMS = 7
-MAX_DEPTH = 6
+MAX_CLAIMS = 5
+MAX_DEPTH = 9
 TTL_MS = 100_000
 PRESENCE_LEASE_MS = 15_000
 SETTINGS: dict[str, Any] = {

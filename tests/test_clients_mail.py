@@ -1,9 +1,8 @@
-"""Mail in the client: handed out once, renewed while held, acked or given back."""
+"""One mail in the client, from its reading to its ack, and many of them shared out."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,18 +13,15 @@ from clients_stub import (
     ACKED,
     ALICE,
     NACKED,
-    Line,
     Stub,
     delivery,
     extended,
     sent,
     stub,
     until,
-    welcome,
 )
 
 from clients import connect, errors, keeper
-from clients.mail import Mail
 
 
 @pytest.fixture
@@ -45,18 +41,10 @@ def join(broker: Stub, **given: Any) -> Any:
     return connect(broker.url, **{**ALICE, **given})
 
 
-def resumes(broker: Stub, *, resumed: bool = True) -> None:
-    """Let the next hello find the presence as it was, or gone."""
-    broker.greet = lambda line: {"ok": welcome(resumed=resumed, resume="r2")}
-
-
 class Order(msgspec.Struct):
     """What some handlers want."""
 
     number: int
-
-
-# -- one mail -----------------------------------------------------------------------------------
 
 
 async def test_a_mail_shows_what_the_broker_wrote(broker: Stub) -> None:
@@ -300,340 +288,3 @@ async def test_mails_can_be_pulled(broker: Stub) -> None:
         assert renewal["lease_ms"] == 5_000
         tasks.create_task(mail.ack())
         await line.answer("mail.ack", ACKED)
-
-
-# -- serving ------------------------------------------------------------------------------------
-
-
-async def test_a_handler_that_returns_acks(broker: Stub) -> None:
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        seen: list[Any] = []
-
-        async def handle(mail: Mail[Order]) -> None:
-            seen.append(mail.body)
-
-        serving = tasks.create_task(me.serve(handler=handle, concurrency=2, type=Order))
-        await line.say(delivery(1, {"number": 1}), delivery(2, {"number": 2}))
-        for _ in range(2):
-            await line.answer("mail.ack", ACKED)
-        me.stop()
-        await line.answer("presence.update")
-        await serving
-    assert seen == [Order(1), Order(2)]
-
-
-async def test_a_plain_function_may_be_a_handler(broker: Stub) -> None:
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        seen: list[str] = []
-        tasks.create_task(me.serve(lambda mail: seen.append(mail.message)))
-        await line.say(delivery(1), delivery(2))
-        for _ in range(2):
-            await line.answer("mail.ack", ACKED)
-        me.stop()
-    assert seen == ["m1", "m2"]
-
-
-async def test_a_handler_that_raises_gives_back_and_goes_on(
-    broker: Stub, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING, "postroom.client")
-
-    async def handle(mail: Mail[Any]) -> None:
-        if mail.message == "m1":
-            raise OSError("disk")
-
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        tasks.create_task(me.serve(handle))
-        await line.say(delivery(1), delivery(2))
-        assert (await line.answer("mail.nack", NACKED))["reason"] == "OSError: disk"
-        assert (await line.answer("mail.ack", ACKED))["delivery"] == "d2"
-        me.stop()
-    assert "the handler failed" in caplog.text
-
-
-@pytest.mark.parametrize("typed", [True, False])
-async def test_a_body_of_another_type_is_buried_and_the_rest_goes_on(
-    broker: Stub, typed: bool
-) -> None:
-    async def handle(mail: Mail[Any]) -> None:
-        assert (mail.body if typed else mail.decode(Order)) == Order(2)
-
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        tasks.create_task(me.serve(handle, type=Order if typed else None))
-        await line.say(delivery(1, [1]), delivery(2, {"number": 2}))
-        assert (await line.answer("mail.nack", NACKED))["dead"] is True
-        assert (await line.answer("mail.ack", ACKED))["delivery"] == "d2"
-        me.stop()
-
-
-async def test_what_a_handler_settled_is_left_alone(broker: Stub) -> None:
-    async def handle(mail: Mail[Any]) -> None:
-        await mail.nack("not now", blame=False)
-
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        serving = tasks.create_task(me.serve(handle))
-        await line.say(delivery())
-        await line.answer("mail.nack", NACKED)
-        me.stop()
-        await line.answer("presence.update")
-        await serving
-        assert line.idle()
-
-
-async def test_so_many_handlers_at_a_time(broker: Stub) -> None:
-    running = 0
-    most = 0
-    go = asyncio.Event()
-
-    async def handle(mail: Mail[Any]) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await go.wait()
-        running -= 1
-
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        tasks.create_task(me.serve(handle, concurrency=3))
-        await line.say(*[delivery(number) for number in range(6)])
-        await until(lambda: running == 3)
-        go.set()
-        for _ in range(6):
-            await line.answer("mail.ack", ACKED)
-        me.stop()
-    assert most == 3
-
-
-async def test_a_stop_lets_handlers_end_renews_for_them_and_takes_no_more(broker: Stub) -> None:
-    go = asyncio.Event()
-
-    async def handle(mail: Mail[Any]) -> None:
-        await go.wait()
-
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        serving = tasks.create_task(me.serve(handle))
-        await line.say(delivery(1, lease_ms=1_000), delivery(2))
-        await until(lambda: len(me._parts.intake._unread) == 1)
-        me.stop()
-        back = await line.answer("mail.nack", NACKED)
-        assert (back["delivery"], back["blame"]) == ("d2", False)
-        assert (await line.answer("presence.update"))["capacity"] == 0
-        renewed = await line.answer("mail.extend", extended(60))
-        assert renewed["delivery"] == "d1"
-        await line.say(delivery(3))
-        assert (await line.answer("mail.nack", NACKED))["delivery"] == "d3"
-        assert not serving.done()
-        go.set()
-        while (request := await line.request())["op"] == "mail.extend":
-            await line.ok(request, extended(60_000))
-        assert request["op"] == "mail.ack"
-        assert not serving.done()
-        await line.ok(request, ACKED)
-        await serving
-        with pytest.raises(StopAsyncIteration):
-            await anext(me.mail())
-
-
-async def test_leaving_waits_for_handlers_that_run_elsewhere(broker: Stub) -> None:
-    go = asyncio.Event()
-
-    async def handle(mail: Mail[Any]) -> None:
-        started.set()
-        await go.wait()
-
-    started = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks, join(broker) as me:
-        line = await broker.line()
-        tasks.create_task(me.serve(handle))
-        await line.say(delivery())
-        await started.wait()
-        asyncio.get_running_loop().call_soon(go.set)
-
-        async def script() -> list[str]:
-            await line.answer("presence.update")
-            await line.answer("mail.ack", ACKED)
-            return [(await line.request())["op"]]
-
-        said = tasks.create_task(script())
-    assert said.result() == ["bye"]
-
-
-async def test_leaving_does_not_wait_for_ever(broker: Stub) -> None:
-    async def handle(mail: Mail[Any]) -> None:
-        started.set()
-        await anyio.sleep_forever()
-
-    started = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        async with join(broker, grace=0.01) as me:
-            line = await broker.line()
-            serving = tasks.create_task(me.serve(handle))
-            await line.say(delivery())
-            await started.wait()
-        assert not serving.done()
-        serving.cancel()
-
-
-async def test_serving_that_is_cancelled_gives_back_without_blame(broker: Stub) -> None:
-    async def handle(mail: Mail[Any]) -> None:
-        started.set()
-        await anyio.sleep_forever()
-
-    started = asyncio.Event()
-    async with join(broker) as me:
-        line = await broker.line()
-        serving = asyncio.ensure_future(me.serve(handle))
-        await line.say(delivery())
-        await started.wait()
-        serving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await serving
-        assert (await line.answer("mail.nack", NACKED))["blame"] is False
-
-
-# -- leases and connections ---------------------------------------------------------------------
-
-
-async def test_everything_held_is_renewed_in_one_message(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(*[delivery(number, lease_ms=600) for number in range(4)])
-        in_hand = await anext(me.mail())
-        before = len(line.messages)
-        renewals = [await line.request("mail.extend") for _ in range(4)]
-        assert sorted(one["delivery"] for one in renewals) == ["d0", "d1", "d2", "d3"]
-        assert len(line.messages) == before + 1
-        await line.say(*[{"re": one["id"], "ok": extended(20)} for one in renewals])
-        assert (await line.request("mail.extend"))["delivery"] == in_hand.delivery
-
-
-async def test_what_is_settled_is_not_renewed(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(delivery(1, lease_ms=1_000), delivery(2, lease_ms=1_200))
-        first, _ = [await anext(me.mail()) for _ in range(2)]
-        acking = asyncio.ensure_future(first.ack())
-        await line.answer("mail.ack", ACKED)
-        await acking
-        assert (await line.request("mail.extend"))["delivery"] == "d2"
-
-
-async def test_a_lost_lease_is_told_and_the_next_claim_is_another_mail(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(delivery(1, lease_ms=40))
-        old = await anext(me.mail())
-        await line.refuse(await line.request("mail.extend"), "stale_claim")
-        await line.say(delivery(1, claim="c9", attempt=2))
-        new = await anext(me.mail())
-        assert old.lost
-        assert (new.message, new.claim, new.attempt, new.lost) == ("m1", "c9", 2, False)
-        acking = asyncio.ensure_future(old.ack())
-        await line.refuse(await line.request("mail.ack"), "stale_claim")
-        with pytest.raises(errors.StaleClaim):
-            await acking
-
-
-async def test_a_note_goes_to_the_sender(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(delivery())
-        mail = await anext(me.mail())
-        extending = asyncio.ensure_future(mail.extend("half way", lease_ms=5_000))
-        request = await line.answer("mail.extend", extended(5_000))
-        assert (request["note"], request["lease_ms"]) == ("half way", 5_000)
-        assert (await extending).lease_ms == 5_000
-
-
-async def test_a_claim_that_is_pushed_again_after_a_resume_is_handed_out_once(
-    broker: Stub,
-) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(delivery(1), delivery(2))
-        mail = await anext(me.mail())
-        resumes(broker)
-        await line.drop()
-        line = await broker.line()
-        await line.say(delivery(1), delivery(2), delivery(3))
-        renewals = {(await line.request("mail.extend"))["delivery"] for _ in range(2)}
-        assert renewals == {"d1", "d2"}
-        rest = [await anext(me.mail()) for _ in range(2)]
-        assert (mail.message, [one.message for one in rest]) == ("m1", ["m2", "m3"])
-
-
-async def test_an_ack_whose_answer_was_lost_is_sent_again(broker: Stub) -> None:
-    async with join(broker) as me, asyncio.TaskGroup() as tasks:
-        line = await broker.line()
-        await line.say(delivery())
-        mail = await anext(me.mail())
-        acking = tasks.create_task(mail.ack([{"to": "bob", "body": 1}]))
-        await line.request("mail.ack")
-        resumes(broker)
-        await line.drop()
-        line = await broker.line()
-        await line.say(delivery())
-        again = await line.answer("mail.ack", {**ACKED, "duplicate": True, "outputs": [sent()]})
-        assert again["outputs"] == [{"to": "bob", "body": 1}]
-    assert acking.result().duplicate
-
-
-async def test_without_a_resume_what_nobody_has_seen_goes_back(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(delivery(1), delivery(2))
-        mail = await anext(me.mail())
-        resumes(broker, resumed=False)
-        await line.drop()
-        line = await broker.line()
-        requests = [await line.request() for _ in range(2)]
-        assert [(one["op"], one["delivery"]) for one in requests] == [
-            ("mail.nack", "d2"),
-            ("mail.extend", "d1"),
-        ]
-        await line.refuse(requests[1], "stale_claim")
-        await line.say(delivery(2, claim="c8"))
-        assert (await anext(me.mail())).claim == "c8"
-        assert mail.lost
-
-
-async def test_what_can_not_be_read_of_the_broker_is_passed_over(
-    broker: Stub, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        await line.say(
-            delivery(1, seq="x"),
-            {"ev": "tomorrow", "seq": "x"},
-            {"ev": "mail.progress"},
-            {"re": 12_345, "ok": {}},
-            delivery(2),
-        )
-        await line.socket.send("[1, 2")
-        await line.say(delivery(3))
-        assert [(await anext(me.mail())).message for _ in range(2)] == ["m2", "m3"]
-        assert me.connected
-
-
-async def fragments(line: Line, text: str) -> None:
-    """Send a message in several WebSocket frames."""
-
-    async def parts() -> AsyncIterator[str]:
-        for at in range(0, len(text), 50):
-            yield text[at : at + 50]
-
-    await line.socket.send(parts())
-
-
-async def test_a_message_may_come_in_fragments(broker: Stub) -> None:
-    async with join(broker) as me:
-        line = await broker.line()
-        text = msgspec.json.encode(delivery(body="ä" * 100)).decode()
-        await fragments(line, text)
-        assert (await anext(me.mail())).body == "ä" * 100

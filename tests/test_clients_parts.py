@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import uvloop
 from clients_stub import ALICE, delivery, sent, stub
 
+import clients
 from broker.wire.operations import OPERATIONS
 from clients import Client, caller, connect, errors, link, output, stubs
 from clients.leases import IDLE_ENTRIES, Leases
@@ -26,15 +28,14 @@ class Thing:
 
     def __init__(self, leases: Leases) -> None:
         self.leases = leases
-        self.wanted = True
+        self.ticket = 0
         self.renewed = asyncio.Event()
 
     def renew(self) -> None:
         self.renewed.set()
 
     def let_go(self) -> None:
-        self.wanted = False
-        self.leases.let_go()
+        self.leases.let_go(self)
 
 
 async def test_the_heap_forgets_what_was_let_go() -> None:
@@ -47,6 +48,20 @@ async def test_the_heap_forgets_what_was_let_go() -> None:
     assert len(leases) <= 10 + 2 * IDLE_ENTRIES
     for thing in things[990:]:
         thing.let_go()
+    leases.close()
+
+
+async def test_what_is_held_anew_is_renewed_once_and_what_was_let_go_is_not_kept_alive() -> None:
+    leases = Leases()
+    thing, gone = Thing(leases), Thing(leases)
+    for _ in range(3):
+        leases.hold(thing, 3_600_000)
+    leases.hold(gone, 3_600_000)
+    left = weakref.ref(gone)
+    gone.let_go()
+    del gone
+    assert left() is None
+    assert len(leases._held) == 1
     leases.close()
 
 
@@ -102,6 +117,13 @@ def test_every_operation_has_its_method() -> None:
 def test_no_field_hides_an_option_of_a_call() -> None:
     for operation in caller.TABLE.values():
         assert not operation.names & {"timeout", "repeat", "request", "self"}
+
+
+def test_every_public_name_is_there() -> None:
+    for name in clients.__all__:
+        assert getattr(clients, name)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = clients.nonsense
 
 
 def test_what_happens_once_only_exists() -> None:

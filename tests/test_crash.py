@@ -82,8 +82,9 @@ def test_a_redelivery_after_the_lease_has_none() -> None:
     assert complaints(lines, k=1) == ""
 
 
-@pytest.mark.parametrize("ends", [{"what": "coming", "who": "c"},
-                                  {"what": "giving back", "who": "c", "claim": "c2"}])
+@pytest.mark.parametrize(
+    "ends", [{"what": "coming", "who": "c"}, {"what": "giving back", "who": "c", "claim": "c2"}]
+)
 def test_a_claim_that_its_holder_gave_up_may_be_followed_at_once(ends: Line) -> None:
     second = got(claim="c9", claims=2, began_at=1_100, presence="p2", at=5.7)
     lines = [line for line in life() if line["what"] not in ("acking", "acked")]

@@ -87,11 +87,13 @@ async def test_priorities_have_names_and_are_shown_as_numbers(tmp_path: Path) ->
     async with desk(tmp_path) as r:
         bob = await r.join("bob", role="service")
         ann = await r.join("ann", role="service")
-        for priority in ("critical", "task", "info", 0, 255):
+        named: tuple[Any, ...] = ("critical", "task", "info", 0, 255)
+        for priority in named:
             await ann.ask("mail.send", to="bob", body=1, priority=priority)
         await ann.ask("mail.send", to="bob", body=1)
         assert [mail["priority"] for mail in bob.mail()] == [100, 50, 10, 0, 255, 50]
-        for priority in (-1, 256, "urgent", 1.5, None):
+        wrong: tuple[Any, ...] = (-1, 256, "urgent", 1.5, None)
+        for priority in wrong:
             error = await ann.refused(
                 "bad_request", "mail.send", to="bob", body=1, priority=priority
             )
@@ -151,7 +153,7 @@ async def test_any_json_is_a_body_and_null_too(tmp_path: Path) -> None:
     async with desk(tmp_path) as r:
         bob = await r.join("bob", role="service")
         ann = await r.join("ann", role="service")
-        values = [None, False, 0, "", [], {}, "\u00e9\u4e16"]
+        values: list[Any] = [None, False, 0, "", [], {}, "\u00e9\u4e16"]
         await send(ann, "bob", *values)
         assert bodies(bob.mail()) == values
         await ann.refused("bad_request", "mail.send", to="bob")

@@ -273,8 +273,12 @@ async def test_the_owner_of_the_mailbox_or_an_admin(tmp_path: Path, op: str) -> 
 async def test_one_object_and_its_bounds(tmp_path: Path, op: str) -> None:
     async with desk(tmp_path) as r:
         bob = await r.join("bob", role="service")
-        for fields in ({}, {"delivery": "d2", "mailbox": "bob"}, {"mailbox": "bob", "limit": 0},
-                       {"mailbox": "bob", "limit": 1_001}):
+        for fields in (
+            {},
+            {"delivery": "d2", "mailbox": "bob"},
+            {"mailbox": "bob", "limit": 0},
+            {"mailbox": "bob", "limit": 1_001},
+        ):
             await bob.refused("bad_request", op, **fields)
 
 

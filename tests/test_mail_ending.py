@@ -176,8 +176,9 @@ async def test_a_receipt_is_part_of_the_ack(tmp_path: Path) -> None:
         bob = await r.join("bob", role="service")
         await send(ann, "bob", 1, receipt=True)
         mail = await take(bob)
-        await bob.refused("unknown_recipient", "mail.ack", **held(mail),
-                          outputs=[{"to": "nobody", "body": 1}])
+        await bob.refused(
+            "unknown_recipient", "mail.ack", **held(mail), outputs=[{"to": "nobody", "body": 1}]
+        )
         assert ann.mail() == []
         assert r.rows("SELECT count(*) FROM messages") == [(1,)]
         await bob.ask("mail.ack", **held(mail))

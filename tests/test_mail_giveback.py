@@ -64,8 +64,9 @@ async def test_a_nack_may_say_how_long_to_wait(tmp_path: Path) -> None:
         answer = await bob.ask("mail.nack", **held(await take(bob)), delay_ms=0)
         assert (answer["failures"], answer["ready_at"]) == (2, r.clock.now())
         assert (await take(bob))["attempt"] == 3
-        error = await bob.refused("bad_request", "mail.nack", delivery="d2", claim="c2",
-                                  delay_ms=30 * 86_400_000 + 1)
+        error = await bob.refused(
+            "bad_request", "mail.nack", delivery="d2", claim="c2", delay_ms=30 * 86_400_000 + 1
+        )
         assert "delay_ms" in error["message"]
 
 
@@ -123,14 +124,20 @@ async def test_a_nack_without_blame_counts_no_failure(tmp_path: Path) -> None:
 
 
 async def test_blameless_returns_wait_from_the_third_on(tmp_path: Path) -> None:
-    settings = {"mail__backoff_ms": 1_000, "mail__backoff_max_ms": 3_000, "mail__max_claims": 50}
+    settings: dict[str, Any] = {
+        "mail__backoff_ms": 1_000,
+        "mail__backoff_max_ms": 3_000,
+        "mail__max_claims": 50,
+    }
     async with desk(tmp_path, **settings) as r:
         bob = await r.join("bob", role="service")
         await send(bob, "bob", 1)
         waits = []
         for number in range(7):
             answer = await bob.ask(
-                "mail.nack", **held(await take(bob)), blame=False,
+                "mail.nack",
+                **held(await take(bob)),
+                blame=False,
                 delay_ms=5_000 if number == 5 else None,
             )
             waits.append(answer["ready_at"] - r.clock.now())
@@ -164,7 +171,9 @@ async def test_at_max_claims_it_is_dead_whatever_ended_them(tmp_path: Path) -> N
         gone = await traced(ann, sent["message"])
         assert (gone["state"], gone["claims"], gone["failures"]) == ("dead", 4, 2)
         assert gone["history"][-1] == {
-            "event": "dead", "at": r.clock.now(), "reason": "claims_exhausted"
+            "event": "dead",
+            "at": r.clock.now(),
+            "reason": "claims_exhausted",
         }
         assert gone["last_error"] == "claims_exhausted"
         assert (await take(ann))["body"]["reason"] == "claims_exhausted"
@@ -254,7 +263,11 @@ async def test_a_revoked_token_gives_back_without_blame(tmp_path: Path) -> None:
 async def test_a_presence_that_left_by_its_lease_keeps_its_claims_to_their_end(
     tmp_path: Path,
 ) -> None:
-    settings = {"presence__lease_ms": 1_000, "mail__lease_ms": 5_000, "mail__backoff_ms": 1}
+    settings: dict[str, Any] = {
+        "presence__lease_ms": 1_000,
+        "mail__lease_ms": 5_000,
+        "mail__backoff_ms": 1,
+    }
     async with desk(tmp_path, **settings) as r:
         ann = await r.join("ann", role="service")
         bob = await r.join("bob", role="service")
@@ -290,5 +303,8 @@ async def test_a_big_body_comes_back_whole(tmp_path: Path) -> None:
         await bob.ask("mail.nack", **held(first), delay_ms=0)
         second = await take(bob)
         assert {**first, "claim": "", "claims": 0, "attempt": 0} == {
-            **second, "claim": "", "claims": 0, "attempt": 0
+            **second,
+            "claim": "",
+            "claims": 0,
+            "attempt": 0,
         }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mail_desk import bodies, copies, desk, held, send, take
 from rig import Peer
 
 
-async def got(*peers: Peer) -> list[list[object]]:
+async def got(*peers: Peer) -> list[list[Any]]:
     """What each of these was handed since the last look."""
     return [bodies(peer.mail()) for peer in peers]
 
@@ -36,8 +37,8 @@ async def test_capacity_is_of_the_presence_not_of_the_mailbox(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "taken"), [("idle", [0, 10, 49, 50, 99, 100]), ("working", [50, 99, 100]),
-                          ("dnd", [100])]
+    ("status", "taken"),
+    [("idle", [0, 10, 49, 50, 99, 100]), ("working", [50, 99, 100]), ("dnd", [100])],
 )
 async def test_a_status_takes_from_its_priority_up(
     tmp_path: Path, status: str, taken: list[int]
@@ -233,3 +234,20 @@ async def test_ten_mailboxes_do_not_wait_for_one(tmp_path: Path) -> None:
                 mail = await take(peer)
                 assert mail["body"] == number
                 await peer.ask("mail.ack", **held(mail))
+
+
+async def test_who_reads_slowly_is_not_handed_more_than_its_outbox_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path, limits__outbox=1_000_000) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=0)
+        await send(ann, "bob", *["x" * 200_000] * 40)
+        monkeypatch.setattr(bob.line, "pending", lambda: sum(map(len, bob.line.raw)))
+        await bob.ask("presence.update", capacity=100)
+        assert sum(map(len, bob.line.raw)) < 3_000_000
+        handed = len(bob.mail())
+        monkeypatch.setattr(bob.line, "pending", lambda: 0)
+        bob.conversation.writable()
+        await r.settle()
+        assert handed + len(bob.mail()) == 40

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mail_desk import desk, held, send, steps, take, traced
@@ -86,11 +87,18 @@ async def test_every_claim_is_told_even_two_of_one_millisecond(tmp_path: Path) -
         await bob.ask("mail.nack", **held(await take(bob)), delay_ms=0)
         mail = await take(bob)
         assert steps(await traced(bob, sent["message"])) == [
-            "accepted", "claimed", "nacked", "claimed",
+            "accepted",
+            "claimed",
+            "nacked",
+            "claimed",
         ]
         await bob.ask("mail.ack", **held(mail))
         assert steps(await traced(bob, sent["message"])) == [
-            "accepted", "claimed", "nacked", "claimed", "acked",
+            "accepted",
+            "claimed",
+            "nacked",
+            "claimed",
+            "acked",
         ]
 
 
@@ -102,7 +110,10 @@ async def test_a_late_ack_does_not_claim_twice(tmp_path: Path) -> None:
         await r.advance(1_000)
         await bob.ask("mail.ack", **held(mail))
         assert steps(await traced(bob, sent["message"])) == [
-            "accepted", "claimed", "released", "acked",
+            "accepted",
+            "claimed",
+            "released",
+            "acked",
         ]
 
 
@@ -200,7 +211,12 @@ async def test_a_list_by_state(tmp_path: Path) -> None:
             for state in ("queued", "claimed", "acked", "dead", "expired", "cancelled")
         }
         assert found == {
-            "queued": 1, "claimed": 1, "acked": 1, "dead": 1, "expired": 0, "cancelled": 1,
+            "queued": 1,
+            "claimed": 1,
+            "acked": 1,
+            "dead": 1,
+            "expired": 0,
+            "cancelled": 1,
         }
         await bob.refused("bad_request", "mail.list", state="lost")
         assert [one["state"] for one in (await bob.ask("mail.dead"))["deliveries"]] == ["dead"]
@@ -291,7 +307,7 @@ async def test_dead_letters_come_in_pages(tmp_path: Path) -> None:
 
 async def test_pages_fit_a_frame(tmp_path: Path) -> None:
     """Reasons of 4 KiB that take six times as much when they are written as JSON."""
-    settings = {"limits__body": 1_000, "limits__frame": 70_000}
+    settings: dict[str, Any] = {"limits__body": 1_000, "limits__frame": 70_000}
     async with desk(tmp_path, **settings) as r:
         bob = await r.join("bob", role="service", groups=["@team"])
         reason = "\u0001" * 4_000

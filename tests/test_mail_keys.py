@@ -68,8 +68,9 @@ async def test_another_content_under_the_key_is_a_conflict(
         bob = await r.join("bob", role="service")
         await send(ann, "bob", 1, key="k")
         await take(bob)
-        await ann.refused("key_conflict", "mail.send", **{"to": "bob", "body": 1, "key": "k"}
-                          | other)
+        await ann.refused(
+            "key_conflict", "mail.send", **{"to": "bob", "body": 1, "key": "k"} | other
+        )
         assert bob.mail() == []
 
 

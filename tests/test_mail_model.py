@@ -20,12 +20,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 from mail_desk import desk, look_over
 from mail_model import LEASE_MS, MAX_ATTEMPTS, MAX_DEPTH, SETTINGS, TTL_MS, Copy, Model, Someone
 from rig import Peer, Rig
@@ -33,8 +28,59 @@ from rig import Peer, Rig
 SEED = int(os.environ.get("POSTROOM_MODEL_SEED", "7450"))
 LIVES = int(os.environ.get("POSTROOM_MODEL_LIVES", "40"))
 
-LABELS = st.sampled_from(["w1", "w2", "s1"])
-PICK = st.integers(0, 1_000)
+LABELS = ["w1", "w2", "s1"]
+STATUSES = ["idle", "idle", "working", "dnd"]
+
+STEPS: dict[str, tuple[int, dict[str, list[Any]]]] = {
+    "send": (
+        18,
+        {
+            "to": ["bob", "bob", "bob/s1"],
+            "priority": [10, 50, 50, 100],
+            "ttl_ms": [None, None, 4_000],
+            "delay_ms": [0, 0, 0, 3_000],
+            "max_attempts": [None, None, 1],
+            "receipt": [False, True],
+            "key": [None, None, "k1", "k2"],
+            "dedupe": ["window", "active"],
+            "again": [False, True],
+        },
+    ),
+    "connect": (5, {"label": LABELS, "capacity": [0, 1, 2, 3], "status": STATUSES}),
+    "resume": (5, {"label": LABELS, "capacity": [1, 3]}),
+    "lose": (3, {"label": LABELS}),
+    "bye": (3, {"label": LABELS, "final": [False, True]}),
+    "update": (4, {"label": LABELS, "capacity": [0, 1, 2, 4], "status": STATUSES}),
+    "pull": (5, {"box": ["bob", "bob/s1"], "most": [1, 3], "lease_ms": [None, 2_000, 25_000]}),
+    "ack": (9, {"pick": [0, 0, 1, 2, 5, 9], "to": [[], [], ["bob"], ["bob", "nobody"]]}),
+    "nack": (
+        9,
+        {
+            "pick": [0, 0, 1, 2, 5, 9],
+            "blame": [True, False],
+            "dead": [False, False, False, True],
+            "delay_ms": [None, 0, 500],
+        },
+    ),
+    "extend": (4, {"pick": [0, 0, 1, 2, 5, 9], "lease_ms": [None, 1_000, 40_000]}),
+    "cancel": (2, {"pick": [0, 1, 5]}),
+    "redrive": (3, {"pick": [0, 1, 5], "whole": [False, True]}),
+    "drop": (2, {"pick": [0, 1, 5]}),
+    "advance": (12, {"ms": [1, 500, 1_000, 2_000, 5_000, 12_000]}),
+    "restart": (2, {}),
+}
+"""What may happen, how often among so many, and with what."""
+
+NAMES = [name for name, (weight, _) in STEPS.items() for _ in range(weight)]
+
+
+def fields_of(name: str) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """A step with its fields."""
+    choices = {field: st.sampled_from(values) for field, values in STEPS[name][1].items()}
+    return st.tuples(st.just(name), st.fixed_dictionaries(choices))
+
+
+STEP = st.sampled_from(NAMES).flatmap(fields_of)
 
 ROWS = """
     SELECT d.seq, d.state, d.failures, d.claims, d.claim_id, d.due_at, d.expires_at
@@ -68,11 +114,19 @@ class Life(RuleBasedStateMachine):
         self.model.sent_at = {}
         self.ann = await self.r.join("ann", observe=True)
         await self.hello("eye", None)
+        await self.hello("w1", None, capacity=2)
+        await self.hello("s1", None, capacity=2)
 
     def teardown(self) -> None:
         self.run(self.stack.aclose())
         self.runner.close()
         self.directory.cleanup()
+
+    @rule(step=STEP)
+    def act(self, step: tuple[str, dict[str, Any]]) -> None:
+        """One step of a life."""
+        name, fields = step
+        self.run(getattr(self, name)(**fields))
 
     # -- what is checked after each step ---------------------------------------------------------
 
@@ -113,26 +167,10 @@ class Life(RuleBasedStateMachine):
 
     # -- sending ---------------------------------------------------------------------------------
 
-    @rule(
-        to=st.sampled_from(["bob", "bob", "bob/s1"]),
-        priority=st.sampled_from([10, 50, 50, 100]),
-        ttl_ms=st.sampled_from([None, None, 4_000]),
-        delay_ms=st.sampled_from([0, 0, 0, 3_000]),
-        max_attempts=st.sampled_from([None, None, 1]),
-        receipt=st.booleans(),
-        key=st.sampled_from([None, None, "k1", "k2"]),
-        dedupe=st.sampled_from(["window", "active"]),
-        again=st.booleans(),
-    )
-    def send(self, key: str | None, again: bool, **fields: Any) -> None:
-        if key is not None:
-            fields["key"] = key
-            if again and key in self.keyed:
-                fields = self.keyed[key]
-        self.run(self.sending(fields))
-
-    async def sending(self, fields: dict[str, Any]) -> None:
-        fields = {name: value for name, value in fields.items() if value is not None}
+    async def send(self, key: str | None, again: bool, **asked: Any) -> None:
+        if again and key in self.keyed:
+            asked = self.keyed[key]
+        fields = {k: v for k, v in {"key": key, **asked}.items() if v is not None}
         before = self.r.broker.house.next_number
         answer = await self.ask(self.ann, "mail.send", body=fields["priority"], **fields)
         expected = self.accept(fields)
@@ -174,6 +212,7 @@ class Life(RuleBasedStateMachine):
         if copy["queued"]:
             ready = self.model.ready(fields["to"])
             assert copy["depth"] == sum(one.priority >= fields["priority"] for one in ready)
+        self.sent.append(answer["message"])
         self.add(answer, fields)
 
     def add(self, answer: dict[str, Any], fields: dict[str, Any]) -> None:
@@ -193,7 +232,6 @@ class Life(RuleBasedStateMachine):
         )
         model.add(copy)
         model.sent_at[copy.message] = now
-        self.sent.append(copy.message)
         if "key" in fields:
             content = {k: v for k, v in fields.items() if k not in ("key", "dedupe")}
             model.keys[fields["key"]] = (content, copy.message, fields["dedupe"] == "active")
@@ -241,49 +279,32 @@ class Life(RuleBasedStateMachine):
         self.peers[label] = peer
         self.check()
 
-    @rule(label=LABELS, capacity=st.sampled_from([0, 1, 2, 3]),
-          status=st.sampled_from(["idle", "idle", "working", "dnd"]))
-    def connect(self, label: str, capacity: int, status: str) -> None:
+    async def connect(self, label: str, capacity: int, status: str) -> None:
         """A hello that resumes nothing; whoever is there under the label is replaced."""
-        self.run(self.hello(label, None, capacity=capacity, status=status))
+        await self.hello(label, None, capacity=capacity, status=status)
 
-    @rule(label=LABELS, capacity=st.sampled_from([1, 3]))
-    def resume(self, label: str, capacity: int) -> None:
+    async def resume(self, label: str, capacity: int) -> None:
         """A hello with the last value, good or too late."""
         if label in self.resumes:
-            self.run(
-                self.hello(label, self.resumes[label], capacity=capacity, status="idle")
-            )
+            await self.hello(label, self.resumes[label], capacity=capacity, status="idle")
 
-    @rule(label=LABELS)
-    def lose(self, label: str) -> None:
-        if label in self.peers and self.model.present[label].online:
-            peer = self.peers.pop(label)
-            self.run(self.losing(label, peer))
-
-    async def losing(self, label: str, peer: Peer) -> None:
-        await peer.lose()
+    async def lose(self, label: str) -> None:
+        if label not in self.peers:
+            return
+        await self.peers.pop(label).lose()
         self.model.lose(label)
         self.check()
 
-    @rule(label=LABELS, final=st.booleans())
-    def bye(self, label: str, final: bool) -> None:
-        if label in self.peers:
-            self.run(self.leaving(label, final))
-
-    async def leaving(self, label: str, final: bool) -> None:
-        peer = self.peers.pop(label)
-        await peer.ask("bye", final=final)
+    async def bye(self, label: str, final: bool) -> None:
+        if label not in self.peers:
+            return
+        await self.peers.pop(label).ask("bye", final=final)
         self.model.leave(label, final=final)
         self.check()
 
-    @rule(label=LABELS, capacity=st.sampled_from([0, 1, 2, 4]),
-          status=st.sampled_from(["idle", "working", "dnd"]))
-    def update(self, label: str, capacity: int, status: str) -> None:
-        if label in self.peers:
-            self.run(self.updating(label, capacity, status))
-
-    async def updating(self, label: str, capacity: int, status: str) -> None:
+    async def update(self, label: str, capacity: int, status: str) -> None:
+        if label not in self.peers:
+            return
         await self.peers[label].ask("presence.update", capacity=capacity, status=status)
         one = self.model.present[label]
         one.capacity, one.status = capacity, status
@@ -291,12 +312,7 @@ class Life(RuleBasedStateMachine):
 
     # -- claims ----------------------------------------------------------------------------------
 
-    @rule(box=st.sampled_from(["bob", "bob/s1"]), most=st.integers(1, 3),
-          lease_ms=st.sampled_from([None, 2_000, 25_000]))
-    def pull(self, box: str, most: int, lease_ms: int | None) -> None:
-        self.run(self.pulling(box, most, lease_ms))
-
-    async def pulling(self, box: str, most: int, lease_ms: int | None) -> None:
+    async def pull(self, box: str, most: int, lease_ms: int | None) -> None:
         eye = self.peers["eye"]
         answer = await self.ask(eye, "mail.claim", mailbox=box, max=most, lease_ms=lease_ms)
         if box not in self.model.open:
@@ -310,16 +326,13 @@ class Life(RuleBasedStateMachine):
 
     def chosen(self, pick: int) -> tuple[Copy, dict[str, str]]:
         """A claim that was handed over some time, the newest most often."""
-        mail = self.handed[max(len(self.handed) - 1 - pick % 12, 0)]
+        mail = self.handed[max(len(self.handed) - 1 - pick, 0)]
         names = {"delivery": mail["delivery"], "claim": mail["claim"]}
         return self.model.copies[mail["seq"]], names
 
-    @precondition(lambda self: self.handed)
-    @rule(pick=PICK, outputs=st.sampled_from([[], [], ["bob"], ["bob", "nobody"]]))
-    def ack(self, pick: int, outputs: list[str]) -> None:
-        self.run(self.acking(pick, outputs))
-
-    async def acking(self, pick: int, to: list[str]) -> None:
+    async def ack(self, pick: int, to: list[str]) -> None:
+        if not self.handed:
+            return
         copy, names = self.chosen(pick)
         model, outputs = self.model, [{"to": one, "body": 1} for one in to]
         answer = await self.ask(self.peers["eye"], "mail.ack", **names, outputs=outputs)
@@ -351,13 +364,9 @@ class Life(RuleBasedStateMachine):
         for sent in answer["outputs"]:
             self.add(sent, {"to": "bob"})
 
-    @precondition(lambda self: self.handed)
-    @rule(pick=PICK, blame=st.booleans(), dead=st.sampled_from([False, False, False, True]),
-          delay_ms=st.sampled_from([None, 0, 500]))
-    def nack(self, pick: int, blame: bool, dead: bool, delay_ms: int | None) -> None:
-        self.run(self.nacking(pick, blame=blame, dead=dead, delay_ms=delay_ms))
-
-    async def nacking(self, pick: int, **how: Any) -> None:
+    async def nack(self, pick: int, **how: Any) -> None:
+        if not self.handed:
+            return
         copy, names = self.chosen(pick)
         answer = await self.ask(self.peers["eye"], "mail.nack", **names, **how)
         if copy.claim != names["claim"] or copy.state != "claimed":
@@ -372,12 +381,9 @@ class Life(RuleBasedStateMachine):
             }  # fmt: skip
         self.check()
 
-    @precondition(lambda self: self.handed)
-    @rule(pick=PICK, lease_ms=st.sampled_from([None, 1_000, 40_000]))
-    def extend(self, pick: int, lease_ms: int | None) -> None:
-        self.run(self.extending(pick, lease_ms))
-
-    async def extending(self, pick: int, lease_ms: int | None) -> None:
+    async def extend(self, pick: int, lease_ms: int | None) -> None:
+        if not self.handed:
+            return
         copy, names = self.chosen(pick)
         answer = await self.ask(self.peers["eye"], "mail.extend", **names, lease_ms=lease_ms)
         if copy.claim != names["claim"] or copy.state != "claimed":
@@ -389,18 +395,12 @@ class Life(RuleBasedStateMachine):
 
     # -- clearing up -----------------------------------------------------------------------------
 
-    @precondition(lambda self: self.sent)
-    @rule(pick=PICK)
-    def cancel(self, pick: int) -> None:
-        self.run(self.cancelling(self.sent[pick % len(self.sent)]))
-
-    async def cancelling(self, message: str) -> None:
+    async def cancel(self, pick: int) -> None:
+        if not self.sent:
+            return
+        message = self.sent[max(len(self.sent) - 1 - pick, 0)]
         copies = [copy for copy in self.model.copies.values() if copy.message == message]
         answer = await self.ask(self.ann, "mail.cancel", message=message)
-        if message not in {copy.message for copy in copies if copy.box != "bob"} and answer == {
-            "code": "not_found"
-        }:
-            return  # an output: bob's own message
         free = [copy for copy in copies if copy.state == "queued"]
         late = [copy for copy in copies if copy.state not in ("queued", "cancelled")]
         for copy in free:
@@ -408,13 +408,10 @@ class Life(RuleBasedStateMachine):
         assert answer == {"cancelled": len(free), "too_late": len(late)}
         self.check()
 
-    @precondition(lambda self: any(one.state == "dead" for one in self.model.copies.values()))
-    @rule(pick=PICK, whole=st.booleans())
-    def redrive(self, pick: int, whole: bool) -> None:
-        self.run(self.redriving(pick, whole))
-
-    async def redriving(self, pick: int, whole: bool) -> None:
+    async def redrive(self, pick: int, whole: bool) -> None:
         dead = [copy for copy in self.model.copies.values() if copy.state == "dead"]
+        if not dead:
+            return
         copy = dead[pick % len(dead)]
         fields = {"mailbox": copy.box} if whole else {"delivery": f"d{copy.seq}"}
         answer = await self.ask(self.peers["eye"], "mail.redrive", **fields)
@@ -433,14 +430,11 @@ class Life(RuleBasedStateMachine):
         boxes = self.r.broker.house.boxes.values()
         return {box.address: box.ended_through for box in boxes}
 
-    @precondition(lambda self: self.model.copies)
-    @rule(pick=PICK)
-    def drop(self, pick: int) -> None:
-        self.run(self.dropping(pick))
-
-    async def dropping(self, pick: int) -> None:
+    async def drop(self, pick: int) -> None:
         copies = list(self.model.copies.values())
-        copy = copies[pick % len(copies)]
+        if not copies:
+            return
+        copy = copies[max(len(copies) - 1 - pick, 0)]
         answer = await self.ask(self.peers["eye"], "mail.drop", delivery=f"d{copy.seq}")
         fits = copy.state in ("queued", "dead")
         if fits:
@@ -450,11 +444,7 @@ class Life(RuleBasedStateMachine):
 
     # -- time and the broker's own end -----------------------------------------------------------
 
-    @rule(ms=st.sampled_from([1, 500, 1_000, 2_000, 5_000, 12_000]))
-    def advance(self, ms: int) -> None:
-        self.run(self.advancing(ms))
-
-    async def advancing(self, ms: int) -> None:
+    async def advance(self, ms: int) -> None:
         """From one instant at which something is due to the next."""
         end = self.r.clock.now() + ms
         while self.r.clock.now() < end:
@@ -462,11 +452,7 @@ class Life(RuleBasedStateMachine):
             self.model.tick(self.r.clock.now())
             self.check()
 
-    @rule()
-    def restart(self) -> None:
-        self.run(self.restarting())
-
-    async def restarting(self) -> None:
+    async def restart(self) -> None:
         self.peers.clear()
         await self.r.restart()
         self.model.restart()

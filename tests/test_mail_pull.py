@@ -82,9 +82,9 @@ async def test_the_default_is_the_members_mailbox_and_a_sessions_own(tmp_path: P
         got = (await session.ask("mail.claim", max=5))["deliveries"]
         assert [one["mailbox"] for one in got] == ["bob/s1", "bob"]
         await send(ann, ["bob", "bob/s1", "bob/s2"], 2)
-        assert [
-            one["mailbox"] for one in (await eye.ask("mail.claim", max=5))["deliveries"]
-        ] == ["bob"]
+        assert [one["mailbox"] for one in (await eye.ask("mail.claim", max=5))["deliveries"]] == [
+            "bob"
+        ]
 
 
 async def test_who_may_pull_from_which_mailbox(tmp_path: Path) -> None:

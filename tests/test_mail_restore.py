@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mail_desk import bodies, desk, held, look_over, send, take, traced
 
@@ -120,7 +121,7 @@ async def test_after_an_extend_it_is_a_claim_like_any_other(tmp_path: Path) -> N
 
 
 async def test_restarts_count_no_failure_and_end_in_dead_all_the_same(tmp_path: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "mail__lease_ms": SECOND,
         "mail__max_claims": 6,
         "mail__backoff_ms": SECOND,
@@ -173,7 +174,7 @@ async def test_a_worker_that_crashes_on_one_message_ends_with_it_dead_and_the_re
     tmp_path: Path,
 ) -> None:
     """The same label again and again: each hello replaces the presence that crashed."""
-    settings = {"mail__backoff_ms": 100, "mail__max_claims": 8}
+    settings: dict[str, Any] = {"mail__backoff_ms": 100, "mail__max_claims": 8}
     async with desk(tmp_path, **settings) as r:
         ann = await r.join("ann", role="service")
         await r.join("bob", session="w", capacity=0)

@@ -100,8 +100,13 @@ async def test_the_same_ack_with_its_outputs_gets_the_first_answers(tmp_path: Pa
         assert [one["message"] for one in again["outputs"]] == [
             one["message"] for one in first["outputs"]
         ]
-        for other in ([], outputs[:1], outputs[::-1], [outputs[0], {"to": "ann", "body": 3}],
-                      [{**outputs[0], "key": "k"}, outputs[1]]):
+        for other in (
+            [],
+            outputs[:1],
+            outputs[::-1],
+            [outputs[0], {"to": "ann", "body": 3}],
+            [{**outputs[0], "key": "k"}, outputs[1]],
+        ):
             await bob.refused("key_conflict", "mail.ack", **held(mail), outputs=other)
         assert r.rows("SELECT count(*) FROM messages") == [(3,)]
 
@@ -173,9 +178,7 @@ async def test_an_output_to_oneself_uses_the_room_that_the_ack_makes(tmp_path: P
         bob = await r.join("bob", role="service", capacity=1)
         await send(bob, "bob", "step 1")
         mail = await take(bob)
-        acked = await bob.ask(
-            "mail.ack", **held(mail), outputs=[{"to": "bob", "body": "step 2"}]
-        )
+        acked = await bob.ask("mail.ack", **held(mail), outputs=[{"to": "bob", "body": "step 2"}])
         assert copies(acked["outputs"][0])["bob"]["state"] == "claimed"
         assert (await take(bob))["body"] == "step 2"
 

@@ -61,7 +61,8 @@ async def test_a_session_that_has_left_for_good_is_unknown(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "to", ["", "Bob", "bob/", "/s1", "bob/s1/x", "@", "#", "#a/b", "@" + "/".join("abcdefghi"), "*x"]
+    "to",
+    ["", "Bob", "bob/", "/s1", "bob/s1/x", "@", "#", "#a/b", "@" + "/".join("abcdefghi"), "*x"],
 )
 async def test_what_is_no_target_is_a_bad_request(tmp_path: Path, to: str) -> None:
     async with desk(tmp_path) as r:

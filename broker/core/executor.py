@@ -53,9 +53,7 @@ class Executor:
         self._writer = store.writer
         self._turn = turn
         self._clock = clock
-        self._schedule = schedule
-        self._leave = leave
-        self._fatal = fatal
+        self._schedule, self._leave, self._fatal = schedule, leave, fatal
         self._decider = Decider(turn, operations)
         self.measures = Measures()
         self._looks = Looks(store.reader, self._go_on, self.measures.reads)
@@ -65,7 +63,7 @@ class Executor:
         self._batch_jobs: list[Job] = []
         self._retry_at = 0
         self._numbers = (0, 0)
-        self.committing = False
+        self._running = self.committing = False
         self.fault: str | None = None
         """Why the storage is not usable, while it is not."""
         self.waiting = 0
@@ -106,7 +104,9 @@ class Executor:
         return self._looks.under_way
 
     def due(self) -> int:
-        """When the next sweep is wanted."""
+        """When the next sweep is wanted; not while a commit is in flight, which wakes by itself."""
+        if self.committing:
+            return FAR
         return max(self._turn.wake, self._retry_at)
 
     # -- a batch ---------------------------------------------------------------------------------
@@ -133,8 +133,9 @@ class Executor:
             self._withdraw()
             self._one_by_one()
             return
-        self.committing = True
+        self.committing = self._running = True
         self._writer.finish(self._finished)
+        self._running = False
 
     def _take_jobs(self) -> None:
         turn = self._turn
@@ -152,12 +153,9 @@ class Executor:
         """Decide a few of each connection in turn, until the batch is full."""
         count = size = 0
         pushes = self._turn.pushes
-        while (
-            self._ring
-            and count < BATCH_REQUESTS
-            and size < BATCH_BYTES
-            and len(pushes) < BATCH_PUSHES
-        ):
+        while self._ring and count < BATCH_REQUESTS and size < BATCH_BYTES:
+            if len(pushes) >= BATCH_PUSHES:
+                break
             conversation, requests = part = self._take_part()
             self._batch.append(part)
             count += len(requests)
@@ -183,6 +181,8 @@ class Executor:
 
     def _finished(self, fault: BaseException | None) -> None:
         self.committing = False
+        if not self._running:
+            self._schedule()  # the commit came from its thread: look what became due meanwhile
         if isinstance(fault, StoreFault):
             self._failed(fault)
             return
@@ -293,8 +293,7 @@ class Executor:
             elif job is not None:
                 self._jobs.append(job)
             for conversation, requests in batch:
-                body = INTERNAL if ours else UNAVAILABLE
-                self._decider.deny(conversation, requests[0], body)
+                self._decider.deny(conversation, requests[0], INTERNAL if ours else UNAVAILABLE)
         self._release(batch)
         if fault is not None and fault.fatal:
             self._fatal(fault)

@@ -34,6 +34,8 @@ BEYOND: Final = 16
 """How many critical deliveries a full presence is handed beyond its capacity."""
 ROUND: Final = 256
 """How many deliveries are handed over before others get their turn."""
+ROUND_BYTES: Final = 1_024 * 1_024
+"""How much of them: whether an outbox is full is known when the last round has left."""
 
 
 # -- who may take ------------------------------------------------------------------------------
@@ -189,7 +191,10 @@ def match_stirred(turn: Turn) -> None:
 
 def match(turn: Turn, box: Mailbox) -> None:
     """Hand over from a mailbox while there is mail and somebody to take it."""
+    size = 0
     for _ in range(ROUND):
+        if size > ROUND_BYTES:
+            break
         parcel = head(turn, box)
         if parcel is None:
             return
@@ -200,6 +205,7 @@ def match(turn: Turn, box: Mailbox) -> None:
         assert chosen is not None
         claim = claim_parcel(turn, chosen, presence, turn.settings.mail.lease_ms)
         push(turn, claim, chosen.letter, chosen.target, presence, chosen.failures, chosen.claims)
+        size += len(chosen.letter.body or b"")
     turn.again.append(lambda later: later.stirred.append(box))
 
 
