@@ -10,12 +10,12 @@ from __future__ import annotations
 import sqlite3
 import sys
 from functools import partial
-from typing import Any
 
 from failing_storage import FailingStorage, broken
 
 from broker import app
 from broker.__main__ import main
+from broker.data import open_data
 
 
 class BreakingDisk(FailingStorage):
@@ -29,8 +29,7 @@ class BreakingDisk(FailingStorage):
 
 def serve(directory: str) -> int:
     """Run the broker until its disk breaks."""
-    opened: Any = partial(app.open_data, connector=BreakingDisk())
-    setattr(app, "open_data", opened)  # noqa: B010 - mypy takes a module's name for fixed
+    vars(app)["open_data"] = partial(open_data, connector=BreakingDisk())
     return main(["serve", "--port", "0", "--data", directory])
 
 

@@ -71,7 +71,9 @@ STEP = st.tuples(
 
 
 @given(st.integers(0, 3 * WINDOW), st.lists(STEP, max_size=120))
-def test_the_window_is_a_prefix_of_the_order(before: int, steps: list[tuple[str, int, int]]) -> None:
+def test_the_window_is_a_prefix_of_the_order(
+    before: int, steps: list[tuple[str, int, int]]
+) -> None:
     desk = Desk()
     taken: list[Parcel] = []
     seq = 1_000
@@ -93,9 +95,9 @@ def test_the_window_is_a_prefix_of_the_order(before: int, steps: list[tuple[str,
             desk.refill()
         elif step in ("take", "first") and desk.ready:
             order = desk.order()
-            chosen = order[chosen % len(order) if step == "take" else 0][1]
-            taken.append(desk.ready[chosen])
-            desk.take(chosen)
+            gone = order[chosen % len(order) if step == "take" else 0][1]
+            taken.append(desk.ready[gone])
+            desk.take(gone)
         desk.look_over()
 
 

@@ -1,8 +1,8 @@
-"""A turn: the journal takes memory back, `atomic` takes back all of a request, or nothing leaves."""
+"""A turn: the journal takes memory back, `atomic` all of a request, and what is to leave waits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -44,6 +44,13 @@ def turn() -> Iterator[Turn]:
     one.start(1_000)
     yield one
     connection.close()
+
+
+def fail(turn: Turn, change: Callable[[], None], error: Exception) -> None:
+    """Do something as one request, which then fails."""
+    with turn.atomic():
+        change()
+        raise error
 
 
 def presence() -> Presence:
@@ -110,13 +117,16 @@ def test_atomic_takes_back_everything_that_was_refused(turn: Turn) -> None:
     turn.run(INSERT, ("before",))
     turn.later(INSERT, ("waiting",))
     numbers = house.next_number, house.number_mark
-    with pytest.raises(Refused), turn.atomic():
+
+    def change() -> None:
         turn.run(INSERT, ("a",))
         turn.later(INSERT, ("b",))
         turn.put(thing, "size", 2)
         turn.answer(SOMEBODY, 1, "gone")
         house.next_number, house.number_mark = 50, 100
-        raise Refused("not_found", "no such thing")
+
+    with pytest.raises(Refused):
+        fail(turn, change, Refused("not_found", "no such thing"))
     assert turn.all(ALL) == [("before",), ("waiting",)]
     assert thing.size == 1
     assert turn.control == []
@@ -127,9 +137,8 @@ def test_atomic_that_touches_no_row_asks_nothing_of_the_storage(turn: Turn) -> N
     thing = Thing()
     with turn.atomic():
         turn.put(thing, "size", 2)
-    with pytest.raises(Refused), turn.atomic():
-        turn.put(thing, "size", 3)
-        raise Refused("not_found", "no such thing")
+    with pytest.raises(Refused):
+        fail(turn, lambda: turn.put(thing, "size", 3), Refused("not_found", "no such thing"))
     assert thing.size == 2
     assert turn.writer.statements == 0
     assert not turn.writer.begun
@@ -137,9 +146,8 @@ def test_atomic_that_touches_no_row_asks_nothing_of_the_storage(turn: Turn) -> N
 
 def test_another_error_than_a_refusal_is_left_to_the_batch(turn: Turn) -> None:
     thing = Thing()
-    with pytest.raises(ZeroDivisionError), turn.atomic():
-        turn.put(thing, "size", 2)
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        fail(turn, lambda: turn.put(thing, "size", 2), ZeroDivisionError())
     assert thing.size == 2, "the executor takes back the whole batch"
     turn.back((0, 0, 0, 0, 0, 0))
     assert thing.size == 1

@@ -25,6 +25,9 @@ from websockets.sync.client import ClientConnection, connect
 
 BIG: Final = "x" * 200_000
 RETRY_MS: Final = 1_000
+READY_BUT_NORMAL: Final = (
+    "ready, but store.synchronous is normal: power loss may cost the last moments\n"
+)
 
 
 class SmallDisk:
@@ -84,15 +87,10 @@ async def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
         assert not r.broker.ready()[0]
         disk.grow()
         await r.advance(RETRY_MS)
-        assert r.broker.ready() == (True, RED_BUT_FOR_NORMAL)
+        assert r.broker.ready() == (True, READY_BUT_NORMAL)
         sent = await alice.ask("mail.send", to="bob", body=BIG, key="k")
         assert not sent["duplicate"]
         assert (await take(bob))["body"] == BIG
-
-
-RED_BUT_FOR_NORMAL: Final = (
-    "ready, but store.synchronous is normal: power loss may cost the last moments\n"
-)
 
 
 @pytest.mark.parametrize("gone", [False, True])

@@ -66,7 +66,8 @@ def test_a_transaction_begins_with_its_first_statement(
     writer.commit()
     writer.later(PARENT, (1, "a"))
     assert storage.ran == []
-    assert writer.writes
+    waits = writer.writes
+    assert waits
     assert writer.all(ALL) == [(1, "a")]
     assert seen(path) == []
     writer.commit()
@@ -229,7 +230,7 @@ def test_a_transaction_that_sqlite_took_back_by_itself(
     assert writer.all(ALL) == []
 
 
-def test_a_rollback_that_fails_is_no_fault(writer: Writer, path: Path) -> None:
+def test_a_rollback_forgets_a_mark_that_was_not_used(writer: Writer, path: Path) -> None:
     writer.later(PARENT, (1, "a"))
     writer.savepoint()
     assert writer.rollback()

@@ -266,18 +266,18 @@ class Executor:
         jobs, self._batch_jobs = self._batch_jobs, []
         batch, self._batch = self._batch, []
         for job in jobs:
-            self._alone([], job)
+            self._alone([], [job])
         for conversation, requests in batch:
             for request in requests:
-                self._alone([(conversation, [request])], None)
+                self._alone([(conversation, [request])], [])
 
-    def _alone(self, batch: list[Part], job: Job | None) -> None:
+    def _alone(self, batch: list[Part], jobs: list[Job]) -> None:
         turn, house = self._turn, self._turn.house
         turn.start(turn.now)
         self._numbers = house.next_number, house.number_mark
         fault: StoreFault | None = None
         try:
-            if job is not None:
+            for job in jobs:
                 self._decider.do(job)
             for conversation, requests in batch:
                 self._decider.decide(conversation, requests)
@@ -290,8 +290,9 @@ class Executor:
             if ours:
                 log.exception("a request failed: this is a fault of the broker")
                 turn.wake_at(turn.now + RETRY_MS)  # a sweep may have been it: what is due stays due
-            elif job is not None:
-                self._jobs.append(job)
+            else:
+                self._ill(fault)
+                self._jobs.extend(jobs)
             for conversation, requests in batch:
                 self._decider.deny(conversation, requests[0], INTERNAL if ours else UNAVAILABLE)
         self._release(batch)
