@@ -91,7 +91,9 @@ class Player:
         """One batch is decided and committed, wherever its commit runs; what it reads is read."""
         executor = self.rig.broker.executor
         executor.run()
-        while executor.committing or executor.looks:
+        while True:
+            if not (executor.committing or executor.looks):
+                return
             await asyncio.sleep(0)
 
     def hold_back(self) -> None:
@@ -262,13 +264,21 @@ class Author(Player):
         return content | more[c % len(more)]
 
     def _mail(self, op: str, a: int, b: int, c: int) -> dict[str, Any]:
-        delivery, claim = self.deliveries[-1 - a % len(self.deliveries)] if self.deliveries else "??"
+        delivery, claim = (
+            self.deliveries[-1 - a % len(self.deliveries)] if self.deliveries else "??"
+        )
         held: dict[str, Any] = {"delivery": delivery, "claim": claim}
         if op == "mail.ack":
             outputs = [self._content(b, c, c), self._content(c, b, b)]
             return held if c % 3 else held | {"outputs": outputs[: 1 + b % 2]}
         if op == "mail.nack":
-            more = ({}, {"blame": False}, {"dead": True}, {"delay_ms": 0}, {"reason": "no"})
+            more: tuple[dict[str, Any], ...] = (
+                {},
+                {"blame": False},
+                {"dead": True},
+                {"delay_ms": 0},
+                {"reason": "no"},
+            )
             return held | more[b % len(more)]
         if op == "mail.extend":
             return held | ({}, {"note": "on it"}, {"lease_ms": 9_000})[b % 3]
@@ -280,7 +290,9 @@ class Author(Player):
         if op == "mail.redrive":
             return {"delivery": delivery} if b % 2 else {"mailbox": MEMBERS[a % 3]}
         if op == "mail.drop":
-            return {"delivery": delivery} if b % 2 else {"mailbox": MEMBERS[a % 3], "state": "queued"}
+            return (
+                {"delivery": delivery} if b % 2 else {"mailbox": MEMBERS[a % 3], "state": "queued"}
+            )
         return {}
 
     def _work(self, op: str, a: int, b: int) -> dict[str, Any]:
@@ -293,7 +305,12 @@ class Author(Player):
             dispatch, lease = self.leases[-1] if self.leases else ("w1", "l")
             return {"dispatch": dispatch, "lease_token": lease, "outcome": b}
         if op == "delegation.open":
-            return {"callee": MEMBERS[a % 3], "task": 1, "delegation": f"g{b % 3}", "send": b % 2 == 0}
+            return {
+                "callee": MEMBERS[a % 3],
+                "task": 1,
+                "delegation": f"g{b % 3}",
+                "send": b % 2 == 0,
+            }
         if op == "delegation.update":
             status = ("in_progress", "completed", "failed", "cancelled")[a % 4]
             return {"delegation": f"g{b % 3}", "status": status}
@@ -321,10 +338,16 @@ class Replayer(Player):
                     self.peers[number].write(data)
         await self.one_batch()
 
-    async def finish(self) -> None:
-        """What did not come into the batch, because that failed before, gets its turn."""
-        while self.rig.broker.executor.waiting:
-            await self.one_batch()
+    def forget(self) -> None:
+        """What did not come into the batch, because that failed before, was never said."""
+        self.rig.broker.executor._ring.clear()
+        for peer in self.peers:
+            conversation = peer.conversation
+            left = list(conversation.inbox)
+            conversation.inbox.clear()
+            conversation.queued = False
+            if left:
+                conversation.settled(left)
 
 
 class CountingChance(FixedChance):

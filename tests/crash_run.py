@@ -28,13 +28,13 @@ from crash_parts import SINK, WORKERS, Broken, Line
 
 HERE: Final = Path(__file__).parent
 SETTINGS: Final = (
-    "mail.lease_ms=400",
+    "mail.lease_ms=1500",
     "mail.backoff_ms=20",
     "mail.backoff_max_ms=200",
     "mail.max_claims=100000",
     "mail.max_depth=300",
     "limits.send_rate=0",
-    "presence.lease_ms=1500",
+    "presence.lease_ms=3000",
 )
 PRODUCERS: Final = ("p1", "p2")
 CONSUMERS: Final = ("c1", "c2", "c3")

@@ -1,4 +1,4 @@
-"""What the broker remembers, written down so that two of them can be compared, and held to the disk.
+"""What the broker remembers, written down: to compare two of them, and to hold it to the disk.
 
 Owns: the canonical form of a house, the content of all tables, and what must agree between the two.
 Order counts where the broker relies on it, and nowhere else.
@@ -6,6 +6,8 @@ Order counts where the broker relies on it, and nowhere else.
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from typing import Any
 
 from rig import Rig
@@ -104,11 +106,12 @@ def _claim(claim: Claim) -> Plain:
 
 def stored(r: Rig) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table."""
-    names = [
-        name
-        for (name,) in r.rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    ]
-    return {name: sorted(r.rows(f"SELECT * FROM {name}"), key=repr) for name in names}
+    with closing(sqlite3.connect(r.directory / "postroom.db")) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {
+            name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr)
+            for (name,) in tables.fetchall()
+        }
 
 
 def agree(r: Rig) -> None:

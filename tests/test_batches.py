@@ -19,7 +19,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 from batch_script import CAST, MEMBERS, READS, Author, Chunk, CountingChance, Replayer
-from failing_storage import FailingStorage, full
+from failing_storage import FailingStorage, constraint, full
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_dump import agree, remembered, stored
@@ -117,27 +117,31 @@ def plain(frame: dict[str, Any]) -> dict[str, Any]:
     return {**frame, "ok": {**frame["ok"], "peers": shown}}
 
 
+def lane(frames: list[dict[str, Any]], *, mail: bool) -> list[dict[str, Any]]:
+    """The deliveries among these, or all the others."""
+    return [plain(frame) for frame in frames if (frame.get("ev") == "mail.deliver") is mail]
+
+
 def compare_frames(one_by_one: Said, batched: Said) -> None:
     """Each connection was told the same; deliveries have a lane of their own."""
-    for (expected, ended), (given, closed) in zip(one_by_one, batched, strict=True):
+    for (expected, ended), (found, closed) in zip(one_by_one, batched, strict=True):
         assert closed == ended
         for mail in (True, False):
-            first = [plain(frame) for frame in expected if (frame.get("ev") == "mail.deliver") is mail]
-            second = [plain(frame) for frame in given if (frame.get("ev") == "mail.deliver") is mail]
+            first = lane(expected, mail=mail)
+            second = lane(found, mail=mail)
             assert second[: len(first)] == first
             # What a connection asked behind its own end is not read, or refused.
             assert ended or len(second) == len(first)
             assert all("error" in frame for frame in second[len(first) :])
 
 
-def compare(expected: Rig, given: Rig) -> None:
-    """Both brokers have the same in memory and on disk, and each agrees with itself."""
-    rows, others = stored(expected), stored(given)
+def compare(expected: Rig, found: Rig) -> None:
+    """Both brokers have the same in memory and on disk, and the two agree."""
+    rows, others = stored(expected), stored(found)
     for table, content in rows.items():
         assert others[table] == content, table
-    assert remembered(given.broker.house) == remembered(expected.broker.house)
+    assert remembered(found.broker.house) == remembered(expected.broker.house)
     agree(expected)
-    agree(given)
 
 
 async def played_twice(house: House, script: Script, share: int, connector: Connector) -> None:
@@ -175,8 +179,7 @@ async def failed_everywhere(
             return
         denied(replayer, told)
         assert not r.broker.ready()[0]
-        await replayer.finish()
-        replayer.said()
+        replayer.forget()
         assert stored(r) == rows
         assert remembered(r.broker.house) == memory
         chance.number = number
@@ -202,7 +205,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> bool:
 
 some = settings(
     deadline=None,
-    max_examples=20,
+    max_examples=50,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
@@ -222,7 +225,95 @@ def test_a_batch_is_what_its_requests_are_one_by_one(
     assert quiet(caplog), "a batch had to be run one by one"
 
 
-@settings(some, max_examples=8)
+@settings(some, max_examples=20)
 @given(script=scripts(WRITES, 2, 4))
 def test_a_batch_that_fails_anywhere_has_not_been(house: House, script: Script) -> None:
     asyncio.run(played_twice(house, script, executor_module.SHARE, FailingStorage()))
+
+
+FIXED: Final[Chunk] = [
+    (0, [("mail.send", 0, 0, 0), ("mail.send", 6, 1, 2), ("mail.send", 9, 0, 4)]),
+    (3, [("mail.ack", 0, 0, 1), ("mail.send", 5, 0, 0), ("mail.nack", 1, 0, 0)]),
+    (1, [("group.join", 1, 0, 0), ("mail.claim", 0, 1, 0), ("mail.cancel", 0, 0, 0)]),
+    (6, [("mail.claim", 1, 0, 0), ("delegation.open", 1, 0, 0), ("mail.send", 11, 0, 0)]),
+]
+
+
+async def broken_everywhere(house: House) -> int:
+    """Let each statement of a batch break a constraint once; at how many that was."""
+    async with copied(house) as r:
+        author = Author(r, house[1])
+        opened = await author.play(OPENING, executor_module.SHARE)
+        author.said()
+        told = await author.play(FIXED, executor_module.SHARE)
+        expected = author.said()
+        for after in itertools.count():
+            storage = FailingStorage()
+            async with copied(house, storage) as other:
+                replayer = Replayer(other, house[1])
+                await replayer.attempt(opened)
+                await replayer.let_go()
+                replayer.said()
+                storage.fail(constraint, after=after, times=1)
+                await replayer.attempt(told)
+                while other.broker.executor.waiting:
+                    await replayer.one_batch()
+                if not storage.failed:
+                    return after
+                await replayer.let_go()
+                compare_frames(expected, replayer.said())
+                compare(r, other)
+                assert other.broker.ready()[0]
+    return 0
+
+
+def test_a_batch_that_breaks_a_constraint_is_run_one_by_one(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = asyncio.run(broken_everywhere(house))
+    assert tried > 20
+    assert not quiet(caplog)
+
+
+async def test_a_delivery_is_claimed_in_the_batch_in_which_it_came(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first ack makes room for the oldest that waits, the second for what just came."""
+    async with rig(tmp_path) as r:
+        alice = await r.join("alice", role="service")
+        workers = [await r.join("bob", role="service", capacity=1) for _ in range(2)]
+        for body in range(3):
+            await alice.ask("mail.send", to="bob", body=body)
+        for worker in workers:
+            (mail,) = worker.mail()
+            worker.post("mail.ack", delivery=mail["delivery"], claim=mail["claim"])
+            if worker is workers[0]:
+                alice.post("mail.send", to="bob", body=3)
+        await r.settle()
+        assert [mail["body"] for worker in workers for mail in worker.mail()] == [2, 3]
+        agree(r)
+        assert quiet(caplog)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_an_ack_of_what_nobody_was_told_of_yet(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, waits: bool
+) -> None:
+    """Ids can be guessed. Whoever does so gets what is its own, and breaks nothing."""
+    async with rig(tmp_path) as r:
+        alice = await r.join("alice", role="service", capacity=1)
+        await alice.ask("mail.send", to="alice", body=0)
+        if waits:
+            await alice.ask("mail.send", to="alice", body=1)
+        (mail,) = alice.mail()
+        number = r.broker.house.next_number
+        alice.post("mail.ack", delivery=mail["delivery"], claim=mail["claim"])
+        if not waits:
+            alice.post("mail.send", to="alice", body=1)
+        delivery = f"d{number - 1 if waits else number + 1}"
+        guess = alice.post("mail.ack", delivery=delivery, claim=f"c{number + 1}")
+        await r.settle()
+        assert alice.reply(guess)["ok"]["state"] == "acked"
+        assert r.rows("SELECT count(*) FROM deliveries WHERE state = 'acked'") == [(2,)]
+        agree(r)
+        assert quiet(caplog)

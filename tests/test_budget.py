@@ -135,7 +135,7 @@ async def test_a_backlog_costs_one_read_for_each_window(costs: Costs) -> None:
     """Bob has room for 100, so that what comes waits, and each ack makes room for the oldest."""
     r, writer = costs.rig, costs.rig.broker.store.writer
     await costs.bob.ask("presence.update", capacity=100)
-    for round in range(5):
+    for _ in range(5):
         statements, batches = writer.statements, r.broker.executor.batches
         costs.storage.watch()
         acked = 0
@@ -148,7 +148,7 @@ async def test_a_backlog_costs_one_read_for_each_window(costs: Costs) -> None:
         taken = r.broker.executor.batches - batches
         reads = [sql for sql in costs.storage.ran if sql.startswith(READING)]
         assert len(reads) <= acked // WINDOW + 1
-        assert writer.statements - statements <= MOST_STATEMENTS * taken + 6 * len(reads), round
+        assert writer.statements - statements <= MOST_STATEMENTS * taken + 6 * len(reads)
 
 
 async def test_nothing_is_read_to_push(costs: Costs) -> None:

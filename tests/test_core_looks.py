@@ -34,9 +34,17 @@ class Saying:
 
     def __init__(self) -> None:
         self.said: list[Any] = []
+        self.reading: list[Any] = []
 
     def say(self, frame: Any) -> None:
         self.said.append(frame)
+
+    def reads(self, id: Any) -> None:
+        """A read under way keeps its id."""
+        self.reading.append(id)
+
+    def answered(self, id: Any) -> None:
+        self.reading.remove(id)
 
 
 class Reading:
@@ -58,9 +66,10 @@ class Desk:
         self.reader = cast("Any", Reading())
         self.conversation: Any = Saying()
         self.on: list[Any] = []
+        self.ill: list[StoreFault] = []
         self.seconds = Spread()
         self.operation = Operation("broker.stats", print, reads=True)
-        self.looks = Looks(self.reader, self.on.append, self.seconds)
+        self.looks = Looks(self.reader, self.on.append, self.ill.append, self.seconds)
 
     def looking(self, id: Any = 7) -> Looking:
         looking = Looking(lambda _: None)
@@ -114,7 +123,7 @@ async def test_nothing_is_said_when_the_broker_ends_first() -> None:
     [
         (Refused("not_found", "no such thing"), "not_found", False, None),
         (LookTooLong(), "overloaded", True, None),
-        (StoreFault(sqlite3.OperationalError("gone")), "unavailable", True, "a read failed: "),
+        (StoreFault(sqlite3.OperationalError("gone")), "unavailable", True, None),
         (ZeroDivisionError("a slip"), "internal", False, "fault of the broker"),
     ],
 )
@@ -132,6 +141,8 @@ async def test_a_look_that_fails(
     assert (said.re, said.error.code, said.error.retryable) == (7, code, retryable)
     assert desk.on == [desk.conversation], "the connection goes on"
     assert (desk.operation.counts["ok"], desk.operation.counts[code]) == (0, 1)
+    assert desk.ill == ([error] if isinstance(error, StoreFault) else []), "the storage's fault"
+    assert desk.conversation.reading == []
     assert (logged in caplog.text) if logged else not caplog.records
 
 

@@ -342,7 +342,8 @@ async def test_outputs_count_as_sends(tmp_path: Path) -> None:
         mail = await take(bob)
         await send(bob, "ann", 1)
         outputs = [{"to": "ann", "body": number} for number in range(5)]
-        await bob.refused("rate_limited", "mail.ack", **held(mail), outputs=outputs)
+        error = await bob.refused("rate_limited", "mail.ack", **held(mail), outputs=outputs)
+        assert error["detail"] == {"output": 4}
         await r.advance(1_000)
         await bob.ask("mail.ack", **held(mail), outputs=outputs)
         await bob.refused("rate_limited", "mail.send", to="ann", body=1)

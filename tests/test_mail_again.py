@@ -111,3 +111,16 @@ async def test_a_resume_after_a_restart_keeps_the_order(tmp_path: Path) -> None:
         await r.restart()
         bob = await resume(r, bob, role="service")
         assert [mail["claim"] for mail in bob.mail()] == [mail["claim"] for mail in first]
+
+
+async def test_the_order_is_that_of_the_claims_whatever_was_tried_meanwhile(tmp_path: Path) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=1)
+        await send(ann, "bob", 1, 2)
+        await bob.ask("presence.update", capacity=2)
+        first = bob.mail()
+        output = {"to": "nobody", "body": 1}
+        await bob.refused("unknown_recipient", "mail.ack", **held(first[0]), outputs=[output])
+        bob = await resume(r, bob, role="service")
+        assert [mail["claim"] for mail in bob.mail()] == [mail["claim"] for mail in first]

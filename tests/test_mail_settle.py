@@ -151,7 +151,8 @@ async def test_a_hundred_outputs_and_no_more(tmp_path: Path) -> None:
         await send(bob, "bob", 1)
         mail = await take(bob)
         outputs = [{"to": "@nobody", "body": number} for number in range(101)]
-        await bob.refused("too_large", "mail.ack", **held(mail), outputs=outputs)
+        error = await bob.refused("too_large", "mail.ack", **held(mail), outputs=outputs)
+        assert error["detail"] == {"output": 100}
         acked = await bob.ask("mail.ack", **held(mail), outputs=outputs[:100])
         assert len(acked["outputs"]) == 100
 

@@ -60,9 +60,32 @@ def test_a_broken_constraint_is_ours() -> None:
         sqlite3.connect(":memory:").executescript(
             "CREATE TABLE a (x UNIQUE); INSERT INTO a VALUES (1), (1)"
         )
-    assert StoreFault(raised.value).constraint
+    assert StoreFault(raised.value).ours
     assert str(StoreFault(raised.value)).startswith("IntegrityError: UNIQUE")
-    assert not StoreFault(sqlite3.OperationalError("x")).constraint
+    assert not StoreFault(sqlite3.OperationalError("x")).ours
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        fault(sqlite3.OperationalError, sqlite3.SQLITE_ERROR, "no such column: x"),
+        fault(sqlite3.DataError, sqlite3.SQLITE_TOOBIG, "string or blob too big"),
+        sqlite3.ProgrammingError("Incorrect number of bindings supplied"),
+        sqlite3.InterfaceError("Error binding parameter 0"),
+        OverflowError("Python int too large to convert to SQLite INTEGER"),
+        UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"),
+    ],
+)
+def test_a_wrong_statement_is_ours_too(error: Exception) -> None:
+    """It would fail for ever, and take with it whatever shares its batch."""
+    assert StoreFault(error).ours
+    assert not StoreFault(error, at_commit=True).fatal
+
+
+@pytest.mark.parametrize("code", [*FATAL, *PASSING[:-1]])
+def test_what_the_disk_does_is_not_ours(code: int) -> None:
+    assert not StoreFault(fault(sqlite3.OperationalError, code, "x")).ours
+    assert not StoreFault(fault(sqlite3.DatabaseError, code, "x")).ours
 
 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:

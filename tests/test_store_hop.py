@@ -44,8 +44,10 @@ async def test_a_connection_that_cannot_be_made() -> None:
     def make() -> sqlite3.Connection:
         raise sqlite3.OperationalError("unable to open")
 
+    before = threading.enumerate()
     with pytest.raises(sqlite3.OperationalError, match="unable to open"):
         await Hop(make, iter_chunk_size=64)
+    assert threading.enumerate() == before, "a thread is left behind"
 
 
 async def test_closing_ends_the_thread(hop: Hop) -> None:

@@ -128,7 +128,7 @@ def test_a_row_that_was_not_there_to_be_changed(writer: Writer, path: Path) -> N
     writer.later(SAY, ("b", 2))
     with pytest.raises(StoreFault, match="1 of 2 rows written: UPDATE parents") as failed:
         writer.commit()
-    assert failed.value.constraint
+    assert failed.value.ours
     assert not failed.value.fatal
     assert writer.rollback()
     assert seen(path) == []
@@ -185,12 +185,23 @@ def test_a_commit_that_fails(
     storage.fail(error, only="COMMIT")
     with pytest.raises(StoreFault) as failed:
         writer.commit()
-    assert (failed.value.fatal, failed.value.constraint) == (fatal, ours)
+    assert (failed.value.fatal, failed.value.ours) == (fatal, ours)
     assert writer.rollback()
     storage.heal()
     assert not writer.writes
     assert seen(path) == []
     writer.later(PARENT, (2, "b"))
+    if fatal:
+        # What the disk holds is not known: not a byte more is written to it.
+        storage.watch()
+        for _ in range(2):
+            with pytest.raises(StoreFault, match="not synced") as after:
+                writer.commit()
+            assert not (after.value.ours or after.value.fatal)
+            assert writer.rollback()
+            writer.later(PARENT, (3, "c"))
+        assert storage.ran == []
+        return
     writer.commit()
     assert seen(path) == [(2, "b")]
 
@@ -210,7 +221,7 @@ def test_a_rule_that_is_looked_at_only_at_the_commit(writer: Writer, path: Path)
     writer.run("INSERT INTO late (parent) VALUES (1)")
     with pytest.raises(StoreFault, match="FOREIGN KEY") as failed:
         writer.commit()
-    assert failed.value.constraint
+    assert failed.value.ours
     assert writer.rollback()
     assert seen(path) == []
 
@@ -315,7 +326,7 @@ async def test_a_slow_commit_leaves_the_loop(path: Path, monkeypatch: pytest.Mon
         writer.later(PARENT, (2, "twice"))
         fault = await finished(writer)
         assert isinstance(fault, StoreFault)
-        assert fault.constraint
+        assert fault.ours
         assert writer.rollback()
         storage.fail(broken, only="COMMIT")
         writer.later(PARENT, (3, "c"))

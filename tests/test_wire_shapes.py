@@ -134,7 +134,7 @@ def test_what_may_be_missing_is_left_out() -> None:
     assert told["attempts"] == []
     assert not {"outcome", "finished_at"} & told.keys()
     assert encode(Step(event="claimed", at=1)) == b'{"event":"claimed","at":1}'
-    assert encode(MeshCreated(mesh="m", token="t", token_id="i")) == (  # noqa: S106 - none
+    assert encode(MeshCreated(mesh="m", token="t", token_id="i")) == (
         b'{"mesh":"m","member":"owner","token":"t","token_id":"i"}'
     )
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from broker.wire.codec import Bad, NotProtocol, NotUtf8, decode
 from broker.wire.errors import ErrorBody
@@ -229,7 +229,12 @@ class Conversation:
             self._heard = self._seconds()
             self.line.resume()
 
-    def answered(self, id: int | str) -> None:
+    def reads(self, id: int | str | UnsetType) -> None:
+        """The answer to this one is still to be read: its id stays in flight."""
+        if id is not UNSET:
+            self._ids.add(id)
+
+    def answered(self, id: int | str | UnsetType) -> None:
         """A request that waited has its answer."""
         if self.waits == id:  # else another one waits since
             self.waits = None

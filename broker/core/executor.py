@@ -55,8 +55,9 @@ class Executor:
         self._clock = clock
         self._schedule, self._leave, self._fatal = schedule, leave, fatal
         self._decider = Decider(turn, operations)
+        self._due: list[Job] = [*self._decider.sweeps, lambda _: store.writer.probe()]
         self.measures = Measures()
-        self._looks = Looks(store.reader, self._go_on, self.measures.reads)
+        self._looks = Looks(store.reader, self._go_on, self._ill, self.measures.reads)
         self._ring: deque[Conversation] = deque()
         self._jobs: deque[Job] = deque()
         self._batch: list[Part] = []
@@ -143,9 +144,7 @@ class Executor:
             return
         if turn.wake <= turn.now:
             turn.wake = FAR
-            self._jobs.extend(self._decider.sweeps)
-            if self.fault is not None:
-                self._jobs.append(lambda _: self._writer.probe())
+            self._jobs.extend(self._decider.sweeps if self.fault is None else self._due)
         self._batch_jobs = list(self._jobs)
         self._jobs.clear()
 
@@ -229,16 +228,16 @@ class Executor:
     # -- when it fails ---------------------------------------------------------------------------
 
     def _failed(self, fault: StoreFault) -> None:
-        """Take the batch back. A broken constraint is ours to find; all else is the storage's."""
+        """Take the batch back. A wrong statement is ours to find; all else is the storage's."""
         there = self._withdraw()
-        if fault.constraint and there:
-            log.error("a batch broke a constraint; its requests run one by one", exc_info=fault)
+        if fault.ours and there:
+            log.error("a batch failed; its requests run one by one", exc_info=fault)
             self._one_by_one()
             return
         self._ill(fault)
         jobs, self._batch_jobs = self._batch_jobs, []
         batch, self._batch = self._batch, []
-        self._jobs.extendleft(reversed(jobs))
+        self._jobs.extendleft(job for job in reversed(jobs) if job not in self._due)
         self._turn.start(self._turn.now)
         for conversation, requests in batch:
             for request in requests:
@@ -283,10 +282,10 @@ class Executor:
                 self._decider.decide(conversation, requests)
             self._writer.commit()
         except Exception as error:
-            self._withdraw()
+            there = self._withdraw()
             turn.start(turn.now)
             fault = error if isinstance(error, StoreFault) else StoreFault(error)
-            ours = fault.constraint or not isinstance(error, (StoreFault, *STORE_ERRORS))
+            ours = fault.ours and there
             if ours:
                 log.exception("a request failed: this is a fault of the broker")
                 turn.wake_at(turn.now + RETRY_MS)  # a sweep may have been it: what is due stays due

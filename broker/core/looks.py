@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import UNSET
 
@@ -33,15 +33,23 @@ TOO_LONG: Final = ErrorBody("overloaded", "the read took too long; ask for less"
 
 
 class Looks:
-    """Starts looks and answers them. `go_on` hears when a connection's look is answered."""
+    """Starts looks and answers them.
 
-    __slots__ = ("_go_on", "_reader", "_seconds", "under_way")
+    `go_on` hears when a connection's look is answered, `ill` when the storage could not do one.
+    """
+
+    __slots__ = ("_go_on", "_ill", "_reader", "_seconds", "under_way")
 
     def __init__(
-        self, reader: Reader, go_on: Callable[[Conversation], None], seconds: Spread
+        self,
+        reader: Reader,
+        go_on: Callable[[Conversation], None],
+        ill: Callable[[StoreFault], None],
+        seconds: Spread,
     ) -> None:
         self._reader = reader
         self._go_on = go_on
+        self._ill = ill
         self._seconds = seconds
         self.under_way = 0
 
@@ -51,6 +59,7 @@ class Looks:
             self._go_on(conversation)
             return
         self.under_way += 1
+        conversation.reads(looking.request_id)
         began = monotonic()
         future = self._reader.look(looking.function, LOOK_SECONDS)
         future.add_done_callback(lambda done: self._finish(conversation, looking, done, began))
@@ -66,6 +75,7 @@ class Looks:
         self._seconds.note(monotonic() - began)
         if done.cancelled():
             return
+        conversation.answered(looking.request_id)
         error = done.exception()
         if error is None:
             looking.operation.counts["ok"] += 1
@@ -73,6 +83,8 @@ class Looks:
                 conversation.say(Reply(looking.request_id, done.result()))
         else:
             body = _refusal_of(error)
+            if body is UNAVAILABLE:
+                self._ill(cast("StoreFault", error))
             looking.operation.counts[body.code] += 1
             conversation.say(failure(looking.request_id, body, looking.operation.name))
         self._go_on(conversation)
@@ -84,8 +96,7 @@ def _refusal_of(error: BaseException) -> ErrorBody:
         return error.body()
     if isinstance(error, LookTooLong):
         return TOO_LONG
-    if isinstance(error, StoreFault):
-        log.error("a read failed: %s", error)
+    if isinstance(error, StoreFault) and not error.ours:
         return UNAVAILABLE
     log.error("a read failed: this is a fault of the broker", exc_info=error)
     return INTERNAL

@@ -13,6 +13,18 @@ STORE_ERRORS: Final = (sqlite3.Error,)
 
 FATAL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
+OURS: Final = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_RANGE,
+    }
+)
+"""What a statement is answered that is wrong itself: the next try would be answered the same."""
+
 
 class StoreFault(Exception):  # noqa: N818 - it is the storage's fault, not the program's
     """The storage could not do it: every request of the batch is `unavailable`."""
@@ -20,7 +32,10 @@ class StoreFault(Exception):  # noqa: N818 - it is the storage's fault, not the 
     def __init__(self, cause: BaseException, *, at_commit: bool = False) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
         self.fatal = at_commit and error_code(cause) in FATAL
-        self.constraint = isinstance(cause, sqlite3.IntegrityError)
+        # SQLite says OperationalError of the storage, and DatabaseError of a file that is broken.
+        storage = type(cause) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+        self.ours = not storage or error_code(cause) in OURS
+        """Whether it is a fault of the program after all: a statement was wrong."""
 
 
 class LookTooLong(Exception):  # noqa: N818 - an outcome, translated to `overloaded`

@@ -33,6 +33,7 @@ class Writer:
         "_commit_seconds",
         "_connection",
         "_hop",
+        "_over",
         "_pending",
         "begun",
         "rows",
@@ -47,6 +48,7 @@ class Writer:
         self._pending: dict[str, list[Row]] = {}
         self._commit_seconds = 0.0
         self._armed = False
+        self._over = False
         self.begun = False
         self.wrote = False
         """Whether the last commit had something to make durable."""
@@ -56,6 +58,8 @@ class Writer:
         """Times of commits."""
 
     def begin(self) -> None:
+        if self._over:
+            raise sqlite3.OperationalError("a commit was not synced: nothing is written any more")
         if not self.begun:
             self._connection.execute("BEGIN IMMEDIATE")
             self.begun = True
@@ -133,7 +137,9 @@ class Writer:
             try:
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                raise StoreFault(error, at_commit=True) from error
+                fault = StoreFault(error, at_commit=True)
+                self._over = fault.fatal
+                raise fault from error
             self.begun = False
             taken = monotonic() - started
             self.seconds.note(taken)
@@ -150,7 +156,7 @@ class Writer:
             return
         try:
             self.flush()
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - `done` is told, whatever it is
             done(StoreFault(error))
             return
         hop.post(self._tried_commit).add_done_callback(lambda future: done(future.result()))

@@ -21,8 +21,9 @@ operations = Operations()
 
 @operations.on("presence.resumed")
 def push_again(turn: Turn, presence: Presence) -> None:
-    """Push all that this presence was handed and has not acked."""
-    for place, claim in enumerate(presence.held.values(), start=1):
+    """Push all that this presence was handed and has not acked, in the order of its claims."""
+    in_order = sorted(presence.held.values(), key=lambda claim: claim.number)
+    for place, claim in enumerate(in_order, start=1):
         row = turn.one(HELD, (claim.seq,))
         assert row is not None, claim.delivery
         letter = letter_of(row[5:15], claim.plain)

@@ -17,7 +17,7 @@ WHERE state = 'queued' AND due_at IS NOT NULL
 SELECT d.seq, d.claim_id, d.mailbox_id, d.claimed_by, d.message_id, d.claim_expires_at, m.kind,
     m.receipt
 FROM deliveries AS d JOIN messages AS m ON m.id = d.message_id
-WHERE d.state = 'claimed' ORDER BY d.claimed_at, d.seq
+WHERE d.state = 'claimed' ORDER BY d.claim_id
 
 -- name: stretches
 SELECT mailbox_id, max(stretch) FROM delivery_stretches GROUP BY mailbox_id

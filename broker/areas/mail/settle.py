@@ -83,21 +83,30 @@ def _unheld(turn: Turn, caller: Presence, request: Ack) -> Acked:
 
 def _send_outputs(turn: Turn, caller: Presence, outputs: list[Content], message: int) -> list[Sent]:
     if len(outputs) > MAX_OUTPUTS:
-        raise Refused("too_large", f"outputs: at most {MAX_OUTPUTS}, not {len(outputs)}")
+        many = Refused("too_large", f"at most {MAX_OUTPUTS} outputs, not {len(outputs)}")
+        raise _naming(MAX_OUTPUTS, many)
     if outputs:
-        spend_allowance(turn, caller.member, len(outputs))
+        try:
+            spend_allowance(turn, caller.member, len(outputs))
+        except Refused as refusal:
+            raise _naming(max(int(caller.member.allowance), 0), refusal) from None
     sent: list[Sent] = []
     for position, output in enumerate(outputs):
         try:
             sent.append(accept(turn, caller, output, answers=message))
         except Refused as refusal:
-            raise Refused(
-                refusal.code,
-                f"outputs[{position}]: {refusal.message}",
-                detail={**(refusal.detail or {}), "output": position},
-                retry_after_ms=refusal.retry_after_ms,
-            ) from None
+            raise _naming(position, refusal) from None
     return _that_fit(turn, sent)
+
+
+def _naming(position: int, refusal: Refused) -> Refused:
+    """The same refusal, saying which output it is about."""
+    return Refused(
+        refusal.code,
+        f"outputs[{position}]: {refusal.message}",
+        detail={**(refusal.detail or {}), "output": position},
+        retry_after_ms=refusal.retry_after_ms,
+    )
 
 
 def _that_fit(turn: Turn, answers: list[Sent]) -> list[Sent]:
