@@ -197,7 +197,8 @@ def test_a_commit_that_fails(
         for _ in range(2):
             with pytest.raises(StoreFault, match="not synced") as after:
                 writer.commit()
-            assert not (after.value.ours or after.value.fatal)
+            assert not after.value.ours
+            assert not after.value.fatal
             assert writer.rollback()
             writer.later(PARENT, (3, "c"))
         assert storage.ran == []
