@@ -278,3 +278,17 @@ async def test_a_mailbox_that_closes_empty_has_nothing_to_end(tmp_path: Path) ->
         bob.post("bye")
         r.broker.executor.run()
         assert r.rows("SELECT count(*) FROM mailbox_endings") == [(0,)]
+
+
+async def test_what_is_due_at_one_instant_is_due_before_any_of_it_is_handed_over(
+    tmp_path: Path,
+) -> None:
+    """A lease ends, which makes room, at the very millisecond at which an older mail is due."""
+    async with desk(tmp_path, mail__lease_ms=1_000, mail__backoff_ms=60_000) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=1)
+        await send(ann, "bob", "older", delay_ms=1_000)
+        await send(ann, "bob", "held", "newer")
+        await take(bob)
+        await r.advance(1_000)
+        assert bodies(bob.mail()) == ["older"]

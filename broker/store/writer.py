@@ -156,7 +156,7 @@ class Writer:
             return
         try:
             self.flush()
-        except Exception as error:  # noqa: BLE001 - `done` is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - done is told, whatever it is
             done(StoreFault(error))
             return
         hop.post(self._tried_commit).add_done_callback(lambda future: done(future.result()))

@@ -39,6 +39,13 @@ CHUNK: Final = 500
 
 
 @operations.sweep
+def pass_time(turn: Turn) -> None:
+    """All that is due at one instant is due before anything of it is handed over again."""
+    end_claims(turn)
+    end_waiting(turn)
+    end_lives(turn)
+
+
 def end_claims(turn: Turn) -> None:
     """Leases that are over: the deliveries go back, and whoever waits for them is woken."""
     over: list[Claim] = []
@@ -73,7 +80,6 @@ def _by_end(turn: Turn) -> Iterator[Claim]:
     return (claim for claim in turn.house.claims.values() if not claim.long)
 
 
-@operations.sweep
 def end_waiting(turn: Turn) -> None:
     """Delays and backoffs that are over: the deliveries are ready again."""
     rows = turn.all(DUE, (turn.now, CHUNK))
@@ -96,7 +102,6 @@ def unread(seq: int, box: Mailbox, priority: int, expires_at: int) -> Parcel:
     return Parcel(seq, box, letter, expires_at)
 
 
-@operations.sweep
 def end_lives(turn: Turn) -> None:
     """What nobody held when its time was over has expired."""
     rows = turn.all(EXPIRING, (turn.now, CHUNK))
