@@ -70,11 +70,11 @@ def scripts(operations: tuple[str, ...], chunks: int, moves: int) -> st.SearchSt
     """Chunks of requests from several connections, and what happens behind each."""
     number = st.integers(0, 12)
     move = st.tuples(st.sampled_from(operations), number, number, number)
-    part = st.tuples(st.integers(0, len(CAST) - 1), st.lists(move, min_size=1, max_size=moves))
-    chunk = st.lists(part, min_size=1, max_size=6, unique_by=lambda part: part[0])
+    part = st.tuples(st.integers(0, len(CAST) - 1), st.lists(move, min_size=2, max_size=moves))
+    chunk = st.lists(part, min_size=2, max_size=6, unique_by=lambda part: part[0])
     lost = st.sampled_from((None, None, None, *range(len(CAST))))
     between = st.tuples(lost, st.sampled_from((0, 0, 500, 1_500, 4_000)))
-    return st.lists(st.tuples(chunk, between), min_size=1, max_size=chunks)
+    return st.lists(st.tuples(chunk, between), min_size=2, max_size=chunks)
 
 
 @pytest.fixture(scope="module")
@@ -317,3 +317,54 @@ async def test_an_ack_of_what_nobody_was_told_of_yet(
         assert r.rows("SELECT count(*) FROM deliveries WHERE state = 'acked'") == [(2,)]
         agree(r)
         assert quiet(caplog)
+
+
+async def test_a_claim_waits_in_the_batch_in_which_an_earlier_one_was_answered(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as r:
+        alice = await r.join("alice", role="service")
+        bob = await r.join("bob", role="service", capacity=0)
+        first = bob.post("mail.claim", wait_ms=5_000)
+        await r.settle()
+        alice.post("mail.send", to="bob", body=1)
+        second = bob.post("mail.claim", wait_ms=5_000)
+        await r.settle()
+        assert [mail["body"] for mail in bob.reply(first)["ok"]["deliveries"]] == [1]
+        bob.write(msgspec.json.encode({"op": "group.list", "id": second}))
+        await r.settle()
+        assert bob.reply(second)["error"]["code"] == "bad_request", "it is in flight"
+
+
+async def test_a_claim_waits_on_when_what_answered_it_is_taken_back(tmp_path: Path) -> None:
+    """The hello that would take its place is refused at the last moment."""
+    async with rig(tmp_path) as r:
+        first = await r.join("alice", session="s1", capacity=0)
+        waiting = first.post("mail.claim", wait_ms=5_000)
+        await r.settle()
+        hello = {"member": "alice", "token": r.tokens["alice"], "session": "s1"}
+        groups = [f"@{'/'.join([f'{number:064}'] * 8)}" for number in range(100)]
+        await r.connect().refused("too_large", "hello", **hello, groups=groups)
+        first.write(msgspec.json.encode({"op": "group.list", "id": waiting}))
+        await r.settle()
+        assert first.reply(waiting)["error"]["code"] == "bad_request", "it is in flight"
+        first.line.frames.clear()
+        await first.ask("mail.send", to="alice", body=1)
+        assert len(first.reply(waiting)["ok"]["deliveries"]) == 1
+
+
+async def test_what_was_said_before_hello_spends_no_resume_value(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        first = await r.join("alice", session="s1")
+        hello = {"member": "alice", "token": r.tokens["alice"], "session": "s1"}
+        hello["resume"] = first.welcome["resume"]
+        await first.lose()
+        for behind, resumed in ((False, True), (True, True), (False, False)):
+            peer = r.connect()
+            peer.post("group.list")
+            id = peer.post("hello", **hello)
+            if behind:
+                peer.post("group.list")
+            await r.settle()
+            assert peer.reply(id)["ok"]["resumed"] is resumed
+            await peer.lose()

@@ -66,7 +66,7 @@ async def test_the_first_message_of_the_page(
     alice, bob = await shared.members("alice", "bob")
     page = (checkout / "docs" / "client.md").read_text(encoding="utf-8")
     program = page.partition("```python\n")[2].partition("```")[0]
-    assert program.count("\n") <= 15
+    assert program.count("\n") <= 20
     program = program.replace("ws://127.0.0.1:7450/v1", shared.url)
     for name, member in (("alice", alice), ("bob", bob)):
         program = program.replace(f'"{name}"', f'"{member["member"]}"')
