@@ -258,7 +258,20 @@ async def test_a_list_of_few_among_many_stretches_says_where_to_go_on(tmp_path: 
 
 
 @pytest.mark.parametrize("op", ["mail.list", "mail.dead", "mail.trace"])
-@pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "9" * 30, "\u0663"])
+@pytest.mark.parametrize(
+    "after",
+    [
+        "",
+        "2",
+        "x:2",
+        "delivery:",
+        "delivery:x",
+        "delivery:-1",
+        "delivery:1.5",
+        "delivery:\u0663",
+        "delivery:" + "9" * 30,
+    ],
+)
 async def test_a_broken_cursor_is_a_bad_request(tmp_path: Path, op: str, after: str) -> None:
     async with desk(tmp_path) as r:
         bob = await r.join("bob", role="service")
