@@ -146,24 +146,22 @@ class Author(Player):
         """Play a chunk in the order in which a batch takes it; the frames, in that order."""
         self.hold_back()
         told: list[tuple[int, bytes]] = []
-        reads: list[tuple[int, Move]] = []
         ring = deque((number, deque(moves)) for number, moves in chunk)
         while ring:
             number, moves = ring.popleft()
-            for _ in range(min(share, len(moves))):
+            taken = 0
+            while moves and taken < share:
                 move = moves.popleft()
                 if move[0] in READS:
-                    reads.append((number, move))
+                    if ring:
+                        continue  # it is looked up behind the batch: nothing may come after it
                     moves.clear()
-                    break
                 told.append((number, self._say(number, move)))
                 await self.one_batch()
                 self._learn()
+                taken += 1
             if moves:
                 ring.append((number, moves))
-        for number, move in reads:
-            told.append((number, self._say(number, move)))
-            await self.one_batch()
         await self.let_go()
         self._learn()
         return told

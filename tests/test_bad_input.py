@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from clients_process import Process
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from net_peer import UPGRADE, masked, request
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from wire_json import VALUE
 
 SECONDS: Final = 20.0
 NESTED: Final = 512  # the deepest body
@@ -397,3 +400,85 @@ def test_what_is_pushed_does_not_end_the_connection(door: Door) -> None:
         assert b'"body":' + body in text
         assert "ok" in sender.answer(number)
     assert carol.well()
+
+
+class Heard(msgspec.Struct, tag_field="ev", tag="mail.deliver"):
+    """A delivery, with its body as it stands on the wire: no decoder can hold every number."""
+
+    delivery: str
+    claim: str
+    body: msgspec.Raw
+
+
+class Desk:
+    """A sender, who is let in again when it was thrown out, and two who hear what it sends."""
+
+    def __init__(self, door: Door, number: int) -> None:
+        self._door = door
+        self._sender = door.join()
+        self._to = [f"dora{number}", f"emil{number}"]
+        self._hearing = [self._let_in(name) for name in self._to]
+
+    def _let_in(self, name: str) -> Talk:
+        token = self._sender.ask("member.add", member=name)["ok"]["token"]
+        batch = name.startswith("emil")
+        return self._door.join(member=name, token=token, role="service", batch=batch)
+
+    def send(self, body: bytes) -> str:
+        """What becomes of this body for its sender: `ok`, a code, or `closed`."""
+        to = msgspec.json.encode(self._to)
+        self._sender.say(b'{"op":"mail.send","id":1,"to":' + to + b',"body":' + body + b"}")
+        try:
+            text = self._sender.hear()
+        except ConnectionClosed:
+            self._sender = self._door.join()
+            return "closed"
+        frame = msgspec.json.decode(text)
+        return "ok" if "ok" in frame else str(frame["error"]["code"])
+
+    def heard(self, body: bytes) -> None:
+        """Both were told exactly this, and go on."""
+        for talk in self._hearing:
+            mail = msgspec.json.decode(talk.hear(), type=Heard)
+            assert bytes(mail.body) == body
+            held = {"delivery": mail.delivery, "claim": mail.claim}
+            assert talk.ask("mail.ack", **held)["ok"]["state"] == "acked"
+
+    def well(self) -> None:
+        """Nobody who hears has heard anything else, or was closed."""
+        for talk in self._hearing:
+            assert talk.well()
+            assert talk.texts == []
+
+
+SLIPS: Final = st.sampled_from([*HALVES, *ODD, b"[", b"}", b'"', b"\\", b",", b"\xff", b"\x00"])
+
+
+@pytest.mark.timeout(120)
+def test_a_body_that_one_sender_got_past_the_broker_ends_no_connection_of_others(
+    door: Door,
+) -> None:
+    desks = [Desk(door, 0)]
+    passed: list[bytes] = []
+
+    @settings(deadline=None, max_examples=150)
+    @given(VALUE, st.lists(st.tuples(st.integers(0, 50), SLIPS), max_size=2))
+    def check(value: bytes, slips: list[tuple[int, bytes]]) -> None:
+        body = value
+        for place, slip in slips:
+            body = body[:place] + slip + body[place:]
+        desk = desks[-1]
+        outcome = desk.send(body)
+        assert outcome in ("ok", "closed", "bad_request", "bad_frame")
+        assert outcome == "ok" or slips, "a good body passes"
+        try:
+            if outcome == "ok":
+                desk.heard(body.strip(b" \t\r\n"))
+                passed.append(body)
+            desk.well()
+        except Exception:
+            desks.append(Desk(door, len(desks)))  # the next example begins anew
+            raise
+
+    check()
+    assert len(passed) > 20

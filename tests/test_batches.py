@@ -368,3 +368,25 @@ async def test_what_was_said_before_hello_spends_no_resume_value(tmp_path: Path)
             await r.settle()
             assert peer.reply(id)["ok"]["resumed"] is resumed
             await peer.lose()
+
+
+async def test_numbers_that_were_taken_back_are_not_reserved(tmp_path: Path) -> None:
+    """After a restart the first number of all is taken by an ack that is refused in the end."""
+    async with rig(tmp_path) as r:
+        alice = await r.join("alice", role="service")
+        await alice.ask("mail.send", to="alice", body=0)
+        (mail,) = alice.mail()
+        await r.restart()
+        hello = {"member": "alice", "token": r.tokens["alice"], "role": "service"}
+        again = r.connect()
+        await again.ask("hello", **hello, resume=alice.welcome["resume"])
+        outputs = [{"to": "alice", "body": 1}, {"to": "nobody", "body": 2}]
+        held = {"delivery": mail["delivery"], "claim": mail["claim"]}
+        await again.refused("unknown_recipient", "mail.ack", **held, outputs=outputs)
+        agree(r)
+        sent = await again.ask("mail.send", to="alice", body=3)
+        agree(r)
+        await r.restart()
+        again = r.connect()
+        await again.ask("hello", **hello)
+        assert (await again.ask("mail.send", to="alice", body=4))["seq"] > sent["seq"] + 2

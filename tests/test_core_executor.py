@@ -10,15 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 from broken_disk import BrokenDisk
-from failing_storage import FailingStorage, broken, constraint, full
+from failing_storage import FailingStorage, broken, constraint, fault, full
 from memory_dump import remembered, stored
 from rig import Peer, Rig, rig
 
 from broker.areas import operations
 from broker.core import executor as executor_module
 from broker.core.executor import BATCH_REQUESTS, RETRY_MS, SHARE
+from broker.core.operations import Looking
 from broker.core.turn import Turn
-from broker.wire.mail import Send
+from broker.store.sqlite import Writer
+from broker.wire.mail import ListMail, Send
 
 LOGGER = "broker.executor"
 
@@ -444,3 +446,129 @@ async def test_what_is_left_to_do_is_done_in_a_later_batch(tmp_path: Path) -> No
         r.broker.executor.submit(step)
         await r.settle()
         assert seen == [first, first + 1, first + 2]
+
+
+async def test_a_long_part_that_ends_in_a_read_is_answered_once(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner")
+        owner.line.frames.clear()
+        ids = [*many(owner, 2 * SHARE + 1), owner.post("mail.list"), owner.post("group.list")]
+        await r.settle()
+        assert answers(owner) == ids
+
+
+async def test_a_read_under_way_keeps_its_id(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner")
+        owner.line.frames.clear()
+        read = msgspec.json.encode({"op": "mail.list", "id": "same"})
+        owner.write(read)
+        batch(r)
+        assert r.broker.executor.looks == 1
+        owner.write(read)
+        await r.settle()
+        first, second = owner.line.frames
+        assert first["ok"] == {"deliveries": [], "next": None}
+        assert second["error"]["code"] == "bad_request"
+        owner.write(read)
+        await r.settle()
+        assert "ok" in owner.line.frames[-1]
+
+
+async def test_a_read_that_the_storage_could_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner")
+
+        def broken_disk(_: Any) -> Any:
+            raise broken()
+
+        with monkeypatch.context() as patch:
+            looking = Looking(broken_disk)
+            patch.setattr(operations.table[ListMail], "function", lambda *_: looking)
+            await owner.refused("unavailable", "mail.list")
+        assert not r.broker.ready()[0]
+        assert not r.broker.failed.done()
+        await r.advance(RETRY_MS)
+        assert r.broker.ready()[0]
+        await owner.ask("mail.list")
+
+
+async def test_nothing_is_written_after_a_commit_that_was_not_synced(tmp_path: Path) -> None:
+    """The disk may well take the next commit, but what it holds by then is anybody's guess."""
+    storage = FailingStorage()
+    async with rig(tmp_path, storage) as r:
+        ann, bob = await r.join("ann"), await r.join("bob", role="service")
+        first = many(ann, BATCH_REQUESTS, "mail.send", to="bob", body=1)
+        waiting = [*many(ann, 20, "mail.send", to="bob", body=2)]
+        last = bob.post("mail.send", to="ann", body=3)
+        storage.fail(broken, times=1, only="COMMIT")
+        batch(r)
+        assert r.broker.failed.done()
+        storage.watch()
+        await r.settle()
+        assert {code(ann, id) for id in (*first, *waiting)} == {"unavailable"}
+        assert code(bob, last) == "unavailable"
+        await bob.lose()
+        await r.advance(10 * RETRY_MS)
+        assert not r.broker.ready()[0]
+        assert storage.ran == []
+        assert r.rows("SELECT count(*) FROM messages") == [(0,)]
+
+
+async def test_what_is_due_does_not_pile_up_while_the_storage_is_ill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+    monkeypatch.setattr(
+        operations, "sweeps", [lambda turn: done.append(turn.now), *operations.sweeps]
+    )
+    disk = BrokenDisk()
+    async with rig(tmp_path, disk) as r:
+        ann = await r.join("ann")
+        disk.full = True
+        await ann.refused("unavailable", "mail.send", to="ann", body=1)
+        for _ in range(20):
+            done.clear()
+            await r.advance(RETRY_MS)
+            assert done == [r.clock.now()]
+        disk.full = False
+        done.clear()
+        await r.advance(RETRY_MS)
+        assert done == [r.clock.now()]
+        assert r.broker.ready()[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OverflowError("Python int too large to convert to SQLite INTEGER"),
+        fault(sqlite3.OperationalError, sqlite3.SQLITE_ERROR, "no such column: x"),
+        sqlite3.ProgrammingError("Incorrect number of bindings supplied"),
+    ],
+)
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_value_that_the_storage_cannot_take_harms_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool, error: Exception
+) -> None:
+    """It shows only when what was collected is written, which is at the end of the batch."""
+    async with rig(tmp_path) as r:
+        ann, bob = await r.join("ann"), await r.join("bob")
+        writer, flush = r.broker.store.writer, Writer.flush
+        writer._commit_seconds = 1.0 if slow else 0.0
+
+        def flushed(writer: Writer) -> None:
+            rows = [row for rows in writer._pending.values() for row in rows]
+            if any(b'"poison"' in row for row in rows):
+                raise error
+            flush(writer)
+
+        monkeypatch.setattr(Writer, "flush", flushed)
+        good = ann.post("mail.send", to="ann", body=1)
+        bad = bob.post("mail.send", to="bob", body="poison")
+        other = ann.post("mail.send", to="ann", body=2)
+        await r.settle()
+        assert [code(ann, good), code(bob, bad), code(ann, other)] == ["ok", "internal", "ok"]
+        assert r.broker.ready()[0]
+        assert (await bob.ask("mail.send", to="bob", body=3))["total"] == 1

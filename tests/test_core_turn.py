@@ -133,6 +133,20 @@ def test_atomic_takes_back_everything_that_was_refused(turn: Turn) -> None:
     assert (house.next_number, house.number_mark) == numbers
 
 
+def test_atomic_takes_back_what_it_reserved(turn: Turn) -> None:
+    """The mark of what is reserved is a row, and goes with the others."""
+    house = turn.house
+    house.next_number, house.number_mark = 101, 101
+
+    def take() -> None:
+        house.next_number, house.number_mark = 103, 1_101
+        turn.later(INSERT, ("mark",))
+
+    with pytest.raises(Refused):
+        fail(turn, take, Refused("not_found", "no such thing"))
+    assert (house.next_number, house.number_mark) == (101, 101)
+
+
 def test_atomic_that_touches_no_row_asks_nothing_of_the_storage(turn: Turn) -> None:
     thing = Thing()
     with turn.atomic():
@@ -151,6 +165,13 @@ def test_another_error_than_a_refusal_is_left_to_the_batch(turn: Turn) -> None:
     assert thing.size == 2, "the executor takes back the whole batch"
     turn.back((0, 0, 0, 0, 0, 0))
     assert thing.size == 1
+
+
+def test_a_new_batch_knows_its_first_number(turn: Turn) -> None:
+    turn.house.next_number = 201
+    assert turn.first_number < 201
+    turn.start(1_001)
+    assert turn.first_number == 201
 
 
 def test_a_new_batch_has_no_effects_and_nothing_to_take_back(turn: Turn) -> None:
