@@ -338,7 +338,7 @@ class Replayer(Player):
 
     def forget(self) -> None:
         """What did not come into the batch, because that failed before, was never said."""
-        self.rig.broker.executor._ring.clear()
+        self.rig.broker.executor._ring._conversations.clear()
         for peer in self.peers:
             conversation = peer.conversation
             left = list(conversation.inbox)

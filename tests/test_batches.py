@@ -26,7 +26,7 @@ from memory_dump import agree, remembered, stored
 from rig import Rig, rig
 
 from broker.config import Settings
-from broker.core import executor as executor_module
+from broker.core import ring as ring_module
 from broker.store.sqlite import Connector, connect
 
 SETTINGS: Final = {
@@ -220,7 +220,7 @@ def test_a_batch_is_what_its_requests_are_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(executor_module, "SHARE", share)
+    monkeypatch.setattr(ring_module, "SHARE", share)
     asyncio.run(played_twice(house, script, share, connect))
     assert quiet(caplog), "a batch had to be run one by one"
 
@@ -228,7 +228,7 @@ def test_a_batch_is_what_its_requests_are_one_by_one(
 @settings(some, max_examples=20)
 @given(script=scripts(WRITES, 2, 4))
 def test_a_batch_that_fails_anywhere_has_not_been(house: House, script: Script) -> None:
-    asyncio.run(played_twice(house, script, executor_module.SHARE, FailingStorage()))
+    asyncio.run(played_twice(house, script, ring_module.SHARE, FailingStorage()))
 
 
 FIXED: Final[Chunk] = [
@@ -243,9 +243,9 @@ async def broken_everywhere(house: House) -> int:
     """Let each statement of a batch break a constraint once; at how many that was."""
     async with copied(house) as r:
         author = Author(r, house[1])
-        opened = await author.play(OPENING, executor_module.SHARE)
+        opened = await author.play(OPENING, ring_module.SHARE)
         author.said()
-        told = await author.play(FIXED, executor_module.SHARE)
+        told = await author.play(FIXED, ring_module.SHARE)
         expected = author.said()
         for after in itertools.count():
             storage = FailingStorage()

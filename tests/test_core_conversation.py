@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from rig import Peer, rig
 
+from broker.core import executor as executor_module
 from broker.core.conversation import MOST_ERRORS, MOST_IN_FLIGHT
 
 
@@ -129,7 +130,9 @@ async def test_a_pull_claim_that_waits_keeps_its_id(tmp_path: Path) -> None:
 # -- too much --------------------------------------------------------------------------------------
 
 
-async def test_reading_stops_at_too_many_in_flight_and_goes_on(tmp_path: Path) -> None:
+async def test_reading_stops_at_too_many_in_flight_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with rig(tmp_path) as r:
         peer = await r.join("ann")
         many(peer, range(10_000, 10_000 + MOST_IN_FLIGHT))
@@ -138,8 +141,9 @@ async def test_reading_stops_at_too_many_in_flight_and_goes_on(tmp_path: Path) -
         assert paused(peer)
         r.broker.store.writer._hop = None  # the commit stays on this thread
         executor = r.broker.executor
+        monkeypatch.setattr(executor_module, "BATCH_REQUESTS", MOST_IN_FLIGHT // 2)
         executor.run()
-        assert executor.waiting == MOST_IN_FLIGHT + 1 - 512
+        assert executor.waiting == MOST_IN_FLIGHT // 2 + 1
         assert paused(peer), "half of the bound is the mark"
         executor.run()
         assert not paused(peer)

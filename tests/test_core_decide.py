@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import UNSET
 from rig import FixedChance
@@ -65,7 +66,10 @@ class Desk:
     def decide(self, *requests: Any, who: Any = None) -> list[Any]:
         """The frames that are to leave."""
         self.decider.decide(who or self.caller, list(requests))
-        return [frame for _, frame in self.turn.control]
+        return [
+            msgspec.json.decode(frame, type=Reply) if isinstance(frame, bytes) else frame
+            for _, frame in self.turn.control
+        ]
 
     def counts(self, request: Any) -> dict[str, int]:
         counts = self.operations.table[request].counts

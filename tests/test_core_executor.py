@@ -16,8 +16,9 @@ from rig import Peer, Rig, rig
 
 from broker.areas import operations
 from broker.core import executor as executor_module
-from broker.core.executor import BATCH_REQUESTS, RETRY_MS, SHARE
+from broker.core.executor import BATCH_REQUESTS, RETRY_MS
 from broker.core.operations import Looking
+from broker.core.ring import SHARE
 from broker.core.turn import Turn
 from broker.store.sqlite import Writer
 from broker.wire.mail import ListMail, Send
@@ -115,7 +116,7 @@ async def test_a_batch_has_a_bound_of_bytes(
 ) -> None:
     async with rig(tmp_path) as r:
         ann = await r.join("ann")
-        monkeypatch.setattr(executor_module, "BATCH_BYTES", 20 * 1_000)
+        monkeypatch.setattr(executor_module, "BATCH_BYTES", 1_250 * SHARE)
         ids = many(ann, 3 * SHARE, "mail.send", to="ann", body="x" * 1_000)
         ann.line.frames.clear()
         batch(r)

@@ -15,7 +15,7 @@ from broker.core.operations import LATER, Looking, Operation, Operations
 from broker.core.turn import Turn
 from broker.wire.codec import Bad
 from broker.wire.errors import ErrorBody, Refused
-from broker.wire.frames import Reply, Request
+from broker.wire.frames import Reply, Request, encode
 
 if TYPE_CHECKING:
     from broker.core.conversation import Conversation
@@ -73,7 +73,7 @@ class Decider:
             else:
                 operation.counts["ok"] += 1
                 if answer is not LATER and request.id is not UNSET:
-                    turn.control.append((conversation, Reply(request.id, answer)))
+                    turn.control.append((conversation, encode(Reply(request.id, answer))))
             if stirred:
                 self._settle()
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from broker.core.decide import INTERNAL, UNAVAILABLE, Decider, Job
 from broker.core.looks import Looks
 from broker.core.measures import Measures, Part
 from broker.core.operations import Operations
+from broker.core.ring import Ring
 from broker.core.turn import FAR, Turn
 from broker.store.sqlite import STORE_ERRORS, StoreFault
-from broker.wire.frames import Reply, encode
 
 if TYPE_CHECKING:
     from broker.clock import Clock
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("broker.executor")
 
-BATCH_REQUESTS: Final = 512
+BATCH_REQUESTS: Final = 1_024
 BATCH_BYTES: Final = 4 * 1_024 * 1_024
 BATCH_PUSHES: Final = 2_000
-SHARE: Final = 16  # how many requests of one connection are taken before the next one's turn
 MOST_WAITING: Final = 20_000
 RETRY_MS: Final = 1_000  # between two tries of the broker's own work while the storage is ill
 
@@ -58,7 +57,7 @@ class Executor:
         self._due: list[Job] = [*self._decider.sweeps, lambda _: store.writer.probe()]
         self.measures = Measures()
         self._looks = Looks(store.reader, self._go_on, self._ill, self.measures.reads)
-        self._ring: deque[Conversation] = deque()
+        self._ring = Ring(self._decider.reads)
         self._jobs: deque[Job] = deque()
         self._batch: list[Part] = []
         self._batch_jobs: list[Job] = []
@@ -81,7 +80,7 @@ class Executor:
 
     def enqueue(self, conversation: Conversation) -> None:
         """This connection has requests in its inbox."""
-        self._ring.append(conversation)
+        self._ring.add(conversation)
         self._schedule()
 
     def drain(self) -> None:
@@ -155,26 +154,11 @@ class Executor:
         while self._ring and count < BATCH_REQUESTS and size < BATCH_BYTES:
             if len(pushes) >= BATCH_PUSHES:
                 break
-            conversation, requests = part = self._take_part()
+            conversation, requests = part = self._ring.take()
             self._batch.append(part)
             count += len(requests)
             size += conversation.weight(len(requests))
             self._decider.decide(conversation, requests)
-
-    def _take_part(self) -> Part:
-        """The next few requests of the next connection; a read is the last of them."""
-        conversation = self._ring.popleft()
-        inbox = conversation.inbox
-        requests: list[Any] = []
-        for _ in range(min(SHARE, len(inbox))):
-            requests.append(inbox.popleft())
-            if type(requests[-1]) in self._decider.reads:
-                return conversation, requests
-        if inbox:
-            self._ring.append(conversation)
-        else:
-            conversation.queued = False
-        return conversation, requests
 
     # -- what leaves -----------------------------------------------------------------------------
 
@@ -198,8 +182,8 @@ class Executor:
         self.batches += 1
         self.measures.batch(batch, self._clock.monotonic())
         for conversation, frame in turn.control:
-            if type(frame) is Reply:
-                conversation.line.send(encode(frame))
+            if type(frame) is bytes:
+                conversation.line.send(frame)
             else:
                 conversation.say(frame)
         for conversation, delivery in turn.pushes:

@@ -113,7 +113,8 @@ def _content_holds(content: Send | Content, around: int) -> bool:
 
 
 def _ack_holds(ack: Ack, around: int) -> bool:
-    return all(_content_holds(output, around + 2) for output in ack.outputs)
+    outputs = ack.outputs
+    return not outputs or all(_content_holds(output, around + 2) for output in outputs)
 
 
 # What the types can't hold, by the operations that have something of the kind.

@@ -86,7 +86,7 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         letter.target,
         kind,
         priority,
-        letter.body,
+        bytearray(content.body),  # bytes would go through sqlite3's slow adaption
         turn.now,
         len(reached),
         letter.max_attempts,
@@ -101,7 +101,7 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         tell_refused(turn, letter.id, len(reached))
     if content.key is not None:
         remember(turn, caller, content, letter.id, priority)
-    return Sent(message=f"m{letter.id}", seq=letter.id, total=len(reached), deliveries=copies)
+    return Sent(f"m{letter.id}", letter.id, len(reached), copies)
 
 
 operations = Operations()

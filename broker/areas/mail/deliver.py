@@ -50,14 +50,7 @@ def deliver(
         presence = None if delay_ms or full else ready_drainer(box, letter.priority)
         if presence is not None:
             born_claimed(turn, letter, seq, box, presence, expires_at, written)
-            copy = Copy(
-                delivery=f"d{seq}",
-                to=box.address,
-                state="claimed",
-                queued=False,
-                depth=0,
-                transport="online",
-            )
+            copy = Copy(f"d{seq}", box.address, "claimed", False, 0, "online")
         elif full:
             copy = _born_expired(turn, letter, seq, box, expires_at, written)
         else:

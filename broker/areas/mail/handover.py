@@ -21,6 +21,7 @@ from broker.wire.errors import Refused
 
 sql = Queries(__file__)
 INSERT_CLAIMED = sql.take("insert_claimed")
+INSERT_CLAIMED_OF_MANY = sql.take("insert_claimed_of_many")
 CLAIM = sql.take("claim")
 HEAD = sql.take("head")
 BODY = sql.take("body")
@@ -84,21 +85,20 @@ def born_claimed(
 ) -> None:
     """Store a new delivery as claimed already, and push it from memory."""
     claim = hold(turn, seq, seq, letter, box, presence, turn.settings.mail.lease_ms, born=1)
-    turn.later(
-        INSERT_CLAIMED,
-        (
-            seq,
-            box.id,
-            letter.id,
-            letter.priority,
-            expires_at,
-            seq,
-            presence.id,
-            turn.now,
-            claim.expires_at,
-            written,
-        ),
+    row = (
+        seq,
+        box.id,
+        letter.id,
+        letter.priority,
+        expires_at,
+        presence.id,
+        turn.now,
+        claim.expires_at,
     )
+    if written is None:
+        turn.later(INSERT_CLAIMED, row)
+    else:
+        turn.later(INSERT_CLAIMED_OF_MANY, (*row, written))
     push(turn, claim, letter, written, presence, 0, 1)
 
 

@@ -1,8 +1,14 @@
 -- name: insert_claimed
 INSERT INTO deliveries (
     seq, mailbox_id, message_id, state, priority, expires_at, claims, claim_id, claimed_by,
+    claimed_at, claim_expires_at
+) VALUES (?1, ?2, ?3, 'claimed', ?4, ?5, 1, ?1, ?6, ?7, ?8)
+
+-- name: insert_claimed_of_many
+INSERT INTO deliveries (
+    seq, mailbox_id, message_id, state, priority, expires_at, claims, claim_id, claimed_by,
     claimed_at, claim_expires_at, target
-) VALUES (?, ?, ?, 'claimed', ?, ?, 1, ?, ?, ?, ?, ?)
+) VALUES (?1, ?2, ?3, 'claimed', ?4, ?5, 1, ?1, ?6, ?7, ?8, ?9)
 
 -- name: claim
 UPDATE deliveries SET
