@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_disk import BrokenDisk
 from mail_desk import bodies, desk, held, send, steps, take, traced
+from rig import rig
+
+from broker.core.executor import RETRY_MS
 
 
 async def test_a_nack_puts_it_back_after_a_backoff_that_doubles(tmp_path: Path) -> None:
@@ -308,3 +312,22 @@ async def test_a_big_body_comes_back_whole(tmp_path: Path) -> None:
             "claims": 0,
             "attempt": 0,
         }
+
+
+async def test_who_leaves_gives_back_in_order_whatever_was_taken_back_before(
+    tmp_path: Path,
+) -> None:
+    """A batch that failed puts a claim back behind the others in memory; nobody is to notice."""
+    disk = BrokenDisk()
+    async with rig(tmp_path, disk) as r:
+        bob = await r.join("bob", role="service")
+        for body in range(3):
+            await send(bob, "bob", body)
+        first, *others = bob.mail()
+        disk.full = True
+        await bob.refused("unavailable", "mail.ack", **held(first))
+        disk.full = False
+        await r.advance(RETRY_MS)
+        await bob.ask("bye")
+        given_back = r.rows("SELECT delivery FROM delivery_history WHERE event = 'released'")
+        assert given_back == [(mail["seq"],) for mail in (first, *others)]

@@ -174,5 +174,5 @@ def nack(turn: Turn, caller: Presence, request: Nack) -> Nacked:
 @operations.on("presence.left")
 def release_all(turn: Turn, presence: Presence) -> None:
     """A presence has left by bye or was made to leave: what it held goes back without blame."""
-    for claim in tuple(presence.held.values()):
+    for claim in sorted(presence.held.values(), key=lambda one: one.seq):
         give_back(turn, claim, "released", blame=False, reason="presence left")
