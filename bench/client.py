@@ -1,23 +1,22 @@
-"""The driver over our own Python client, used as an application uses it.
+"""The driver over our own Python client, used as an application in a hurry uses it.
 
-Owns: clients, the tasks that send through them, the handlers that ack. Must not reach below the
-client's public names: what it costs is what users pay.
+Owns: clients, what sends through them, the handlers that ack. As with the clients of others, a
+window is sent without a task for each message, and acks are not waited for one by one. Must not
+reach below the client's public names: what it costs is what users pay.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from bench.case import Job
 from bench.peer import EVERYONE
 from bench.traffic import NUMBER_DIGITS, RunFailed, Traffic, now_ns
-from clients import Client, connect
+from clients import Client, Mail, connect
 from clients.errors import Closed, PostroomError
-
-CONCURRENCY = 16
-"""Handlers of each receiver that wait for the answer to their ack."""
 
 
 class Driver:
@@ -58,17 +57,26 @@ class Driver:
                 self._spawn(self._receive(client, index))
 
     def start(self) -> None:
-        """Each place in a sender's window is a task of its own."""
+        """Fill every sender's window."""
         case = self._job.case
-        for index in range(case.senders):
+        for sender in range(case.senders):
             for _ in range(case.window):
-                self._spawn(self._send_on(index))
+                self.send(sender, now_ns())
 
     def send(self, sender: int, due: int) -> None:
         """One message that was due at an instant."""
-        number = self._traffic.take(sender, due)
-        if number >= 0:
-            self._spawn(self._send(sender, number))
+        traffic = self._traffic
+        number = traffic.take(sender, due)
+        if number < 0:
+            return
+        target = self._names[traffic.target(sender)]
+        body = f"{number:0{NUMBER_DIGITS}}{self._padding}"
+        try:
+            sending = self._clients[sender].mail.start_send(target, body)
+        except PostroomError as fault:
+            traffic.fail(f"the client failed: {fault}")
+            return
+        sending.add_done_callback(partial(self._stored, sender, number))
 
     async def close(self) -> list[str]:
         """Stop serving and leave in order."""
@@ -90,27 +98,32 @@ class Driver:
         except PostroomError as fault:
             self._traffic.fail(f"the client failed: {fault}")
 
-    async def _send_on(self, sender: int) -> None:
-        while (number := self._traffic.take(sender, now_ns())) >= 0:
-            await self._send(sender, number)
-            if not self._traffic.answered_draws:
-                return
-
-    async def _send(self, sender: int, number: int) -> None:
+    def _stored(self, sender: int, number: int, sending: asyncio.Future[Any]) -> None:
+        if self._failed(sending):
+            return
         traffic = self._traffic
-        target = self._names[traffic.target(sender)]
-        body = f"{number:0{NUMBER_DIGITS}}{self._padding}"
-        await self._clients[sender].mail.send(target, body)
-        traffic.stored(number, now_ns())
+        now = now_ns()
+        traffic.stored(number, now)
         traffic.check()
+        if traffic.answered_draws:
+            self.send(sender, now)
 
     async def _receive(self, client: Client, index: int) -> None:
         traffic = self._traffic
 
-        async def handle(mail: Any) -> None:
+        def handle(mail: Mail[Any]) -> None:
             copy = traffic.arrived(int(mail.body[:NUMBER_DIGITS]), now_ns(), index)
-            await mail.ack()
-            traffic.settled(copy, now_ns())
-            traffic.check()
+            mail.start_ack().add_done_callback(partial(self._settled, copy))
 
-        await client.serve(handle, concurrency=CONCURRENCY)
+        await client.serve(handle)
+
+    def _settled(self, copy: int, acking: asyncio.Future[Any]) -> None:
+        if not self._failed(acking):
+            self._traffic.settled(copy, now_ns())
+            self._traffic.check()
+
+    def _failed(self, done: asyncio.Future[Any]) -> bool:
+        fault = None if done.cancelled() else done.exception()
+        if fault is not None and not isinstance(fault, Closed):
+            self._traffic.fail(f"the client failed: {fault}")
+        return done.cancelled() or fault is not None

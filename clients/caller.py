@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import NODEFAULT, UNSET
+from msgspec import NODEFAULT, UNSET, Raw
 
 from broker.wire.frames import Answer, Request
 from broker.wire.operations import OPERATIONS
@@ -130,6 +130,19 @@ class Caller:
         operation, encoded, fields = _taken_apart(request, fields)
         return await self.do(operation, fields, timeout, repeat, encoded)
 
+    def start(
+        self, operation: Operation, fields: dict[str, Any], *, repeat: bool = False
+    ) -> asyncio.Future[Any]:
+        """Begin an operation without waiting for it; the future is its answer."""
+        assert not operation.remembered, "what it changes is remembered by who waits for its answer"
+        encoded = operation.encode(fields)
+        if repeat:
+            operation.check_repeat(fields)
+        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
+        pending = Asked(verb=operation, repeat=repeat, waiter=waiter, decoded=True)
+        self._requests.put(pending, encoded)
+        return waiter
+
     async def do(
         self,
         operation: Operation,
@@ -144,20 +157,20 @@ class Caller:
         if repeat:
             operation.check_repeat(fields)
         requests = self._requests
-        waiter: asyncio.Future[Answer] = requests.loop.create_future()
+        waiter: asyncio.Future[Raw] = requests.loop.create_future()
         requests.put(Asked(verb=operation, repeat=repeat, waiter=waiter), encoded)
         # A body is not needed any more; with many calls under way that is felt in the caches.
         del encoded
         if not operation.remembered:
             fields = NOTHING
         if timeout is None:
-            answer = await waiter
+            ok = await waiter
         else:
             async with asyncio.timeout(timeout):
-                answer = await waiter
+                ok = await waiter
         if operation.remembered:
             self._identity.changed(operation.op, fields)
-        return answer
+        return operation.read(ok)
 
 
 def _taken_apart(

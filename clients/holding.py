@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-import msgspec
 from msgspec import Raw
 
 from broker.wire.frames import Answer
@@ -19,7 +18,7 @@ from broker.wire.mail import Delivery, Extended
 from clients.errors import BY_CODE, PostroomError
 from clients.leases import Leases
 from clients.mail import HELD, SETTLED, SETTLING, Mail
-from clients.requests import Pending, Requests, Verb
+from clients.requests import Pending, Requests, Verb, tell_waiter
 from clients.settling import EXTEND
 
 log = logging.getLogger("postroom.client")
@@ -33,17 +32,14 @@ class Settling(Pending, gc=False, eq=False, kw_only=True):
     holding: Holding
     mail: Mail[Any]
     waiter: asyncio.Future[Any] | None = None
+    decoded: bool = False
+    """As with any request that is asked."""
 
     def done(self, ok: Raw) -> None:
         """The claim has ended as it was to."""
         self.holding.ended(self.mail)
-        waiter = self.waiter
-        if waiter is None or waiter.done():
-            return
-        try:
-            waiter.set_result(self.verb.decode(ok))
-        except msgspec.DecodeError as fault:
-            waiter.set_exception(self.unreadable(fault))
+        if self.waiter is not None:
+            tell_waiter(self.waiter, self.verb, ok, decoded=self.decoded)
 
     def failed(self, fault: PostroomError) -> None:
         """The claim stands, or is another's."""
@@ -107,9 +103,15 @@ class Holding:
     async def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Any:
         """End a claim, and wait for the answer. Who stops waiting does not take it back."""
         requests = self._requests
-        waiter: asyncio.Future[Any] = requests.loop.create_future()
+        waiter: asyncio.Future[Raw] = requests.loop.create_future()
         self._begin(mail, verb, fields, waiter)
-        return await waiter
+        return verb.read(await waiter)
+
+    def start_settling(self, mail: Mail[Any], verb: Verb, fields: bytes) -> asyncio.Future[Any]:
+        """End a claim; the future is the answer."""
+        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
+        self._begin(mail, verb, fields, waiter, decoded=True)
+        return waiter
 
     def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End a claim; nobody waits."""
@@ -141,7 +143,7 @@ class Holding:
         """Extend a lease, and wait for the answer."""
         waiter = self._requests.ask(EXTEND, fields)
         try:
-            extended = await waiter
+            extended = EXTEND.read(await waiter)
         except STALE:
             self._lose(mail)
             raise
@@ -166,11 +168,19 @@ class Holding:
     # -- inside -----------------------------------------------------------------------------------
 
     def _begin(
-        self, mail: Mail[Any], verb: Verb, fields: bytes, waiter: asyncio.Future[Any] | None
+        self,
+        mail: Mail[Any],
+        verb: Verb,
+        fields: bytes,
+        waiter: asyncio.Future[Any] | None,
+        *,
+        decoded: bool = False,
     ) -> None:
         if mail.state != HELD:
             raise RuntimeError(f"{mail!r} was acked or given back before")
-        pending = Settling(verb=verb, repeat=True, holding=self, mail=mail, waiter=waiter)
+        pending = Settling(
+            verb=verb, repeat=True, holding=self, mail=mail, waiter=waiter, decoded=decoded
+        )
         self._requests.put(pending, fields)
         mail.state = SETTLING
         self._settling += 1

@@ -20,6 +20,7 @@ from websockets.protocol import OPEN, State
 from websockets.uri import WebSocketURI, parse_uri
 
 from clients.faults import Unreachable
+from clients.framing import Cutter, text_frame
 
 PATH: Final = "/v1"
 OPEN_SECONDS: Final = 10.0
@@ -28,6 +29,8 @@ CLOSE_SECONDS: Final = 2.0
 FRAMES_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 256 * 1024
 """One message is decoded in one go; larger ones would hold up what the broker does for others."""
+BLANK_LINE: Final = b"\r\n\r\n"
+"""It ends the answer to the upgrade; what follows are frames."""
 NORMAL: Final = 1000
 ABNORMAL: Final = 1006
 
@@ -64,7 +67,9 @@ class Link(asyncio.Protocol):
         self._socket = ClientProtocol(uri, max_size=None)
         self._transport: asyncio.Transport | None = None
         self._waiting: list[bytes] = []
+        self._cutter = Cutter(self._message, self._judge)
         self._fragments: list[bytes] = []
+        self._seam = b""  # the last bytes of the answer to the upgrade, as it stands so far
         self._stuffed = False
         self._heard = True
         self._pinged = False
@@ -116,17 +121,10 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take in what came; several messages may have."""
         self._heard = True
-        socket = self._socket
-        socket.receive_data(data)
-        for event in socket.events_received():
-            if isinstance(event, Frame):
-                self._frame(event)
-            elif isinstance(event, Response):
-                self._upgraded()
-        if socket.writes:
-            self._write()
-        if socket.state is not OPEN:
-            self._closing()
+        if self._socket.state is State.CONNECTING:
+            data = self._upgrade(data)
+        if data:
+            self._cutter.feed(data)
 
     def eof_received(self) -> None:
         """Nothing more comes; the loop closes the transport."""
@@ -156,6 +154,19 @@ class Link(asyncio.Protocol):
 
     # -- inside -----------------------------------------------------------------------------------
 
+    def _upgrade(self, data: bytes) -> bytes:
+        """Take in the answer to the upgrade, up to the blank line; what is left are frames."""
+        seam = self._seam + data
+        end = seam.find(BLANK_LINE)
+        head = len(data) if end < 0 else end + len(BLANK_LINE) - len(self._seam)
+        self._seam = seam[1 - len(BLANK_LINE) :]
+        self._judge(data[:head])
+        if self._socket.state is OPEN:
+            return data[head:]
+        if data[head:]:
+            self._judge(data[head:])  # the body of a refusal
+        return b""
+
     def _upgraded(self) -> None:
         fault = self._socket.handshake_exc
         if self.opened.done():
@@ -172,10 +183,26 @@ class Link(asyncio.Protocol):
         self.opened.set_exception(Unreachable(f"no WebSocket there: {said}"))
         self.abort()
 
-    def _frame(self, frame: Frame) -> None:
-        if frame.opcode is Opcode.TEXT and frame.fin:
-            self._receiver.received(bytes(frame.data))
-        elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
+    def _message(self, data: bytes) -> None:
+        if self._socket.close_rcvd is None:  # behind a close frame nothing counts
+            self._receiver.received(data)
+
+    def _judge(self, data: bytes) -> None:
+        """Let websockets take the answer to the upgrade, or a frame that is not the usual one."""
+        socket = self._socket
+        socket.receive_data(data)
+        for event in socket.events_received():
+            if isinstance(event, Frame):
+                self._fragment(event)
+            elif isinstance(event, Response):
+                self._upgraded()
+        if socket.writes:
+            self._write()
+        if socket.state is not OPEN:
+            self._closing()
+
+    def _fragment(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.CONT):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 whole, self._fragments = b"".join(self._fragments), []
@@ -187,9 +214,10 @@ class Link(asyncio.Protocol):
         if self._socket.state is not OPEN:
             return
         waiting, self._waiting = self._waiting, []
-        for message in joined(waiting, min(self.frame_limit, BYTES_AT_ONCE)):
-            self._socket.send_text(message)
-        self._write()
+        messages = joined(waiting, min(self.frame_limit, BYTES_AT_ONCE))
+        data = b"".join(map(text_frame, messages))
+        if self._transport is not None:
+            self._transport.write(data)
 
     def _write(self) -> None:
         data = b"".join(self._socket.data_to_send())

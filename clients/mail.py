@@ -6,6 +6,7 @@ is the intake's.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -40,6 +41,9 @@ class Desk(Protocol):
 
     def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Coroutine[Any, Any, Any]:
         """End the claim, and wait for the answer."""
+
+    def start_settling(self, mail: Mail[Any], verb: Verb, fields: bytes) -> asyncio.Future[Any]:
+        """End the claim; the future is the answer."""
 
     def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End the claim; what goes wrong is logged."""
@@ -170,6 +174,10 @@ class Mail(Struct, Generic[T], gc=False, eq=False):
     def ack(self, outputs: Outputs = ()) -> Coroutine[Any, Any, Acked]:
         """Say that it is done, and send the outputs, all in one transaction."""
         return self.desk.settle(self, ACK, acking(self.delivered, outputs))
+
+    def start_ack(self, outputs: Outputs = ()) -> asyncio.Future[Acked]:
+        """Ack without waiting: it leaves with this turn of the loop, the future is its answer."""
+        return self.desk.start_settling(self, ACK, acking(self.delivered, outputs))
 
     async def reply(self, body: Any, *, outputs: Outputs = (), **fields: Any) -> Sent:
         """Ack it with an answer to its sender. Further fields are those of `mail.send`."""

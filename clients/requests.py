@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -40,6 +40,27 @@ class Verb:
         """Make a frame without fields."""
         return b"%b%d}" % (self.head, id)
 
+    def read(self, ok: Raw) -> Answer:
+        """Decode an answer. Who asked does that: an answer is then gone before the next is made."""
+        try:
+            return self.decode(ok)
+        except msgspec.DecodeError as fault:
+            text = f"the answer to {self.op} can't be read: {fault}"
+            raise ProtocolFault(text) from fault
+
+
+def tell_waiter(waiter: asyncio.Future[Any], verb: Verb, ok: Raw, *, decoded: bool) -> None:
+    """Give an answer to whoever waits for it."""
+    if waiter.done():
+        return
+    if not decoded:
+        waiter.set_result(ok)
+        return
+    try:
+        waiter.set_result(verb.read(ok))
+    except ProtocolFault as fault:
+        waiter.set_exception(fault)
+
 
 # These are made for each message: structs that the collector passes over. None outlives its reply.
 class Pending(Struct, gc=False, eq=False, kw_only=True):
@@ -64,33 +85,25 @@ class Pending(Struct, gc=False, eq=False, kw_only=True):
         """Whether nobody cares any more."""
         return False
 
-    def unreadable(self, fault: msgspec.DecodeError) -> ProtocolFault:
-        """Say that the answer can't be read."""
-        return ProtocolFault(f"the answer to {self.verb.op} can't be read: {fault}")
-
 
 class Asked(Pending, gc=False, eq=False, kw_only=True):
-    """A request that a task waits for."""
+    """A request with a future for its answer."""
 
-    waiter: asyncio.Future[Answer]
+    waiter: asyncio.Future[Any]
+    decoded: bool = False
+    """Whether the future is the answer itself, or what its task decodes when it goes on."""
 
     def done(self, ok: Raw) -> None:
-        """Wake the task."""
-        waiter = self.waiter
-        if waiter.done():
-            return
-        try:
-            waiter.set_result(self.verb.decode(ok))
-        except msgspec.DecodeError as fault:
-            waiter.set_exception(self.unreadable(fault))
+        """Wake whoever waits."""
+        tell_waiter(self.waiter, self.verb, ok, decoded=self.decoded)
 
     def failed(self, fault: PostroomError) -> None:
-        """Wake the task with what went wrong."""
+        """Wake whoever waits with what went wrong."""
         if not self.waiter.done():
             self.waiter.set_exception(fault)
 
     def abandoned(self) -> bool:
-        """Whether the task was cancelled."""
+        """Whether nobody waits any more."""
         return self.waiter.done()
 
 
@@ -102,9 +115,9 @@ class Notice(Pending, gc=False, eq=False, kw_only=True):
     def done(self, ok: Raw) -> None:
         """Tell the answer."""
         try:
-            answer: Answer | ProtocolFault = self.verb.decode(ok)
-        except msgspec.DecodeError as fault:
-            answer = self.unreadable(fault)
+            answer: Answer | PostroomError = self.verb.read(ok)
+        except ProtocolFault as fault:
+            answer = fault
         self.told(answer)
 
     def failed(self, fault: PostroomError) -> None:
@@ -153,9 +166,9 @@ class Requests:
         for pending in left:
             pending.failed(fault.again())
 
-    def ask(self, verb: Verb, fields: bytes, *, repeat: bool = False) -> asyncio.Future[Answer]:
-        """Send a request; the future is its answer."""
-        waiter: asyncio.Future[Answer] = self.loop.create_future()
+    def ask(self, verb: Verb, fields: bytes, *, repeat: bool = False) -> asyncio.Future[Raw]:
+        """Send a request; the future is its answer, to be read by the verb."""
+        waiter: asyncio.Future[Raw] = self.loop.create_future()
         self.put(Asked(verb=verb, repeat=repeat, waiter=waiter), fields)
         return waiter
 

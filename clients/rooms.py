@@ -5,11 +5,12 @@ Owns: what a space is, and which nouns have more than the wire gives them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, TypeVar, overload
 
-from broker.wire.mail import Claim, Claimed
-from clients.caller import Caller
+from broker.wire.mail import Claim, Claimed, Sent
+from clients.caller import TABLE, Caller
 from clients.intake import Intake
 from clients.leases import Leases
 from clients.mail import Mail, reader
@@ -18,6 +19,8 @@ from clients.serving import MailReader
 from clients.work import Work
 
 T = TypeVar("T")
+
+SEND: Final = TABLE["mail.send"]
 
 
 class Home(Protocol):
@@ -52,6 +55,17 @@ class MailRoom(Room):
         something else is buried and passed over.
         """
         return MailReader(self.home.intake, reader(type), typed=type is not None)
+
+    def start_send(
+        self, to: str | Iterable[str], body: Any, *, repeat: bool = False, **fields: Any
+    ) -> asyncio.Future[Sent]:
+        """Send without waiting: it leaves with this turn of the loop, the future is its answer.
+
+        For many at once, where a task for each would cost more than the sends. Further fields are
+        those of `mail.send`.
+        """
+        fields["to"], fields["body"] = to, body
+        return self.caller.start(SEND, fields, repeat=repeat)
 
     async def take(
         self,

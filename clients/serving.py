@@ -9,7 +9,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
-from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -95,7 +94,7 @@ class Serving:
                 continue
             try:
                 result = handler(mail)
-                if type(result) is CoroutineType or inspect.isawaitable(result):
+                if result is not None and inspect.isawaitable(result):
                     await result
             except Exception as fault:
                 log.warning("the handler failed on %r", mail, exc_info=True)

@@ -156,6 +156,55 @@ async def test_a_refused_ack_leaves_the_mail_in_hand(broker: Stub) -> None:
             await mail.ack()
 
 
+async def test_an_ack_that_nobody_waits_for(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        await line.say(delivery())
+        mail = await anext(me.mail())
+        acking = mail.start_ack([{"to": "bob", "body": 1}])
+        assert mail.settled
+        await line.answer("mail.ack", ACKED)
+        acked = await acking
+        assert acked.state == "acked"
+        with pytest.raises(RuntimeError, match="acked or given back before"):
+            mail.start_ack()
+
+
+async def test_an_ack_that_nobody_waits_for_can_be_refused(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        await line.say(delivery())
+        mail = await anext(me.mail())
+        acking = mail.start_ack()
+        await line.refuse(await line.request(), "stale_claim")
+        with pytest.raises(errors.StaleClaim):
+            await acking
+        assert mail.lost
+
+
+async def test_sends_that_nobody_waits_for_leave_as_one_message(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        before = len(line.messages)
+        sending = [me.mail.start_send("bob", number, kind="count") for number in range(4)]
+        with pytest.raises(TypeError, match=r"mail\.send takes no colour"):
+            me.mail.start_send("bob", 1, colour=2)
+        with pytest.raises(ValueError, match="without a key"):
+            me.mail.start_send("bob", 1, repeat=True)
+        requests = [await line.request("mail.send") for _ in sending]
+        assert len(line.messages) == before + 1
+        assert [(one["body"], one["kind"]) for one in requests] == [
+            (number, "count") for number in range(4)
+        ]
+        *others, last = requests
+        answered = [(one["id"], sent(f"m{number}")) for number, one in enumerate(others)]
+        await line.say(*[{"re": id, "ok": ok} for id, ok in answered])
+        await line.refuse(last, "mailbox_full", detail={"mailbox": "bob"})
+        assert [(await one).message for one in sending[:3]] == ["m0", "m1", "m2"]
+        with pytest.raises(errors.MailboxFull):
+            await sending[3]
+
+
 async def test_a_wrong_output_is_found_before_anything_is_sent(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()
