@@ -14,7 +14,7 @@ from broker.core.house import Mailbox
 from broker.core.queue import Letter, Parcel
 from broker.core.turn import Turn
 from broker.store.queries import Queries
-from broker.wire.mail import Copy
+from broker.wire.mail import Copy, DeliveryState
 
 sql = Queries(__file__)
 INSERT_QUEUED = sql.take("insert_queued")
@@ -48,15 +48,20 @@ def deliver(
         written = None if target == letter.target else target
         full = not direct and box.unfinished >= turn.settings.mail.max_depth
         presence = None if delay_ms or full else ready_drainer(box, letter.priority)
+        state: DeliveryState = "claimed"
+        depth = 0
         if presence is not None:
             born_claimed(turn, letter, seq, box, presence, expires_at, written)
-            copy = Copy(f"d{seq}", box.address, "claimed", False, 0, "online")
         elif full:
-            copy = _born_expired(turn, letter, seq, box, expires_at, written)
+            state = "expired"
+            row = (seq, box.id, letter.id, letter.priority, expires_at, turn.now, written)
+            turn.later(INSERT_REFUSED, row)
         else:
-            copy = _enqueue(turn, letter, seq, box, expires_at, delay_ms, written)
+            state = "queued"
+            depth = _enqueue(turn, letter, seq, box, expires_at, delay_ms, written)
         if len(copies) < LISTED:
-            copies.append(copy)
+            queued = state == "queued"
+            copies.append(Copy(f"d{seq}", box.address, state, queued, depth, transport(box)))
         seq += 2
     return copies
 
@@ -69,7 +74,8 @@ def _enqueue(
     expires_at: int,
     delay_ms: int,
     written: str | None,
-) -> Copy:
+) -> int:
+    """Store a delivery that waits; how many are handed over before it."""
     due_at = turn.now + delay_ms if delay_ms else None
     row = (seq, box.id, letter.id, letter.priority, expires_at, due_at, written)
     turn.later(INSERT_QUEUED, row)
@@ -78,14 +84,7 @@ def _enqueue(
     depth = box.queue.ahead(letter.priority)
     if due_at is None:
         ready(turn, Parcel(seq, box, letter, expires_at, written))
-    return Copy(
-        delivery=f"d{seq}",
-        to=box.address,
-        state="queued",
-        queued=True,
-        depth=depth,
-        transport=transport(box),
-    )
+    return depth
 
 
 def ready(turn: Turn, parcel: Parcel) -> None:
@@ -98,19 +97,3 @@ def ready(turn: Turn, parcel: Parcel) -> None:
         turn.stirred.append(parcel.box)
     elif queue.window:  # somebody pulls from it now and then: it must stay a prefix of the queue
         queue.keep(parcel)
-
-
-def _born_expired(
-    turn: Turn, letter: Letter, seq: int, box: Mailbox, expires_at: int, written: str | None
-) -> Copy:
-    """A full mailbox that was reached through a group: the copy is there, and has ended."""
-    row = (seq, box.id, letter.id, letter.priority, expires_at, turn.now, written)
-    turn.later(INSERT_REFUSED, row)
-    return Copy(
-        delivery=f"d{seq}",
-        to=box.address,
-        state="expired",
-        queued=False,
-        depth=0,
-        transport=transport(box),
-    )
