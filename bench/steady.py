@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 
 from bench import command
 from bench.case import Case
@@ -35,24 +36,37 @@ def main(words: list[str]) -> int:
     where = command.place(arguments)
     empty = command.report("steady", where, arguments.targets)
     with command.progress(len(arguments.rates) * len(arguments.targets) * arguments.runs) as watch:
-        series = rising(arguments, where, watch)
-    filled = command.filled(empty, series=series, ratios=over(series, CEILING))
+        series, missing = rising(arguments, where, watch)
+    filled = command.filled(empty, series=series, ratios=over(series, CEILING), missing=missing)
     show(filled, as_json=arguments.json)
-    return 0
+    for reason in missing.values():
+        sys.stderr.write(f"bench steady: {reason}\n")
+    return 1 if missing else 0
 
 
-def rising(arguments: argparse.Namespace, where: Place, watch: Watch) -> list[Series]:
-    """Each rate on each target that has kept up so far."""
+def rising(
+    arguments: argparse.Namespace, where: Place, watch: Watch
+) -> tuple[list[Series], dict[str, str]]:
+    """Each rate on each target that has kept up so far; why it ended early, if it did.
+
+    A target may refuse what is too much for it. Such a run has no figures, and no rate above it is
+    tried, but those below it stand.
+    """
     found: list[Series] = []
     targets = list(arguments.targets)
     for rate in arguments.rates:
         one = case(arguments.pairs, rate, arguments.seconds, arguments.body)
-        series = rounds([one], targets, arguments.runs, where, watch)
+        try:
+            series = rounds([one], targets, arguments.runs, where, watch)
+        except RunFailed as failed:
+            if not found:
+                raise
+            return found, {f"{rate:,} offered": str(failed)}
         found += series
         targets = [one.target for one in series if not saturated(one)]
         if not targets:
             break
-    return found
+    return found, {}
 
 
 def saturated(series: Series) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from array import array
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -16,6 +18,7 @@ from bench.machine import Machine
 from bench.procedure import Figure, measures
 from bench.report import Measure, Report
 from bench.run import Sample, Series
+from bench.server import Place
 from bench.show import sheets
 from bench.traffic import RunFailed, summarize
 
@@ -93,6 +96,30 @@ def test_saturated_is_what_falls_behind_or_lags(rate: float, p50: float, expecte
     case = Case(name="c", pattern="pairs", senders=1, receivers=1, offered=1_000.0, seconds=1.0)
     series = Series(case=case, target="broker", samples=[sample(rate, p50)])
     assert steady.saturated(series) is expected
+
+
+def test_a_rate_that_is_refused_has_no_figures_and_ends_the_climb(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[float] = []
+
+    def rounds(cases: list[Case], targets: list[str], *_: object) -> list[Series]:
+        tried.append(cases[0].offered)
+        if cases[0].offered > 2_000:
+            raise RunFailed("too much to do")
+        return [Series(case=cases[0], target=targets[0], samples=[sample(cases[0].offered)])]
+
+    monkeypatch.setattr(steady, "rounds", rounds)
+    options = Namespace(targets=["broker"], pairs=1, seconds=1.0, body=256, runs=1)
+    place = cast("Place", None)
+    options.rates = [500, 2_000, 5_000, 10_000]
+    found, missing = steady.rising(options, place, lambda *_: None)
+    assert [one.case.offered for one in found] == [500, 2_000]
+    assert missing == {"5,000 offered": "too much to do"}
+    assert tried == [500, 2_000, 5_000]
+    options.rates = [5_000]
+    with pytest.raises(RunFailed):
+        steady.rising(options, place, lambda *_: None)
 
 
 def test_growth_is_each_cost_over_that_at_the_least_depth() -> None:

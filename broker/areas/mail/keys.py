@@ -76,7 +76,7 @@ def recall(turn: Turn, caller: Presence, content: Send | Content, priority: int)
         return None
     if known != content_of(turn, content, priority):
         raise Refused("key_conflict", f"key: {content.key!r} was used for another content")
-    return answer(turn, message, duplicate=True)
+    return _as_it_stands(turn, message, total[0], duplicate=True)
 
 
 def remember(
@@ -105,10 +105,13 @@ def forget_old(turn: Turn, most: int) -> bool:
     return turn.run(FORGET_OLD, (turn.now, most)) == most
 
 
-def answer(turn: Turn, message: int, *, duplicate: bool = False) -> Sent:
+def answer(turn: Turn, message: int) -> Sent:
     """The answer to a send that is stored, as its deliveries stand now."""
     row = turn.one(TOTAL, (message,))
-    total = row[0] if row else 0
+    return _as_it_stands(turn, message, row[0] if row else 0)
+
+
+def _as_it_stands(turn: Turn, message: int, total: int, *, duplicate: bool = False) -> Sent:
     copies: list[Copy] = []
     for seq, mailbox_id, state, priority, due_at in turn.all(STATES, (message, total, LISTED)):
         box = turn.house.boxes.get(mailbox_id)
