@@ -29,12 +29,13 @@ Told = Callable[[Answer | PostroomError], None]
 class Verb:
     """An operation on the wire: how its frames begin, and what its answers are."""
 
-    __slots__ = ("decode", "head", "op")
+    __slots__ = ("_decode", "answer", "head", "op")
 
     def __init__(self, struct: type[Request]) -> None:
         self.op = str(struct.__struct_config__.tag)
         self.head = b'{"op":"%b","id":' % self.op.encode()
-        self.decode: Callable[[Raw], Answer] = msgspec.json.Decoder(struct.Answer).decode
+        self.answer = struct.Answer
+        self._decode: Callable[[Raw], Answer] | None = None
 
     def bare(self, id: int) -> bytes:
         """Make a frame without fields."""
@@ -42,8 +43,11 @@ class Verb:
 
     def read(self, ok: Raw) -> Answer:
         """Decode an answer. Who asked does that: an answer is then gone before the next is made."""
+        decode = self._decode
+        if decode is None:  # made late: a command needs one of sixty
+            decode = self._decode = msgspec.json.Decoder(self.answer).decode
         try:
-            return self.decode(ok)
+            return decode(ok)
         except msgspec.DecodeError as fault:
             text = f"the answer to {self.op} can't be read: {fault}"
             raise ProtocolFault(text) from fault

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from broker.wire.errors import ErrorBody
+from broker.wire.fields import BODIES
 from broker.wire.frames import Request, RequestId
 from broker.wire.operations import OPERATIONS
 from broker.wire.scan import NotProtocol, elements, members, mended, nesting
 
 MAX_DEPTH: Final = 64
 MAX_BODY_DEPTH: Final = 512
-BODIES: Final = frozenset({"body", "task", "context", "outcome", "result"})
 
 # Ten times what an ack may put out: a frame of more parts is not taken apart any further.
 MAX_PARTS: Final = 1_000
@@ -35,7 +36,12 @@ _PLACE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 _raw: Final = msgspec.json.Decoder(Raw).decode
 _text: Final = msgspec.json.Decoder(str).decode
 _id: Final[Callable[[bytes], int | str]] = msgspec.json.Decoder(RequestId).decode
-_decoders: Final = {op: msgspec.json.Decoder(struct) for op, struct in OPERATIONS.items()}
+
+
+@cache
+def _decoder(op: str) -> msgspec.json.Decoder[Request]:
+    """Made when a bad frame comes: whoever imports this has seldom seen one."""
+    return msgspec.json.Decoder(OPERATIONS[op])
 
 
 class _Head(Struct):
@@ -116,7 +122,7 @@ def _request(frame: bytes, given: dict[str, bytes], faults: list[str]) -> Reques
     if faults:
         return _bad("bad_request", faults[0], identity, op)
     try:
-        request: Request = _decoders[op].decode(frame)
+        request = _decoder(op).decode(frame)
     except (msgspec.DecodeError, RecursionError) as error:
         return _bad("bad_request", _worded(str(error)), identity, op)
     return request

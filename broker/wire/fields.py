@@ -23,6 +23,8 @@ Role = Literal["control-plane", "session", "service"]
 Status = Literal["idle", "working", "dnd"]
 Access = Literal["owner", "admin", "member"]
 
+BODIES: Final = frozenset({"body", "task", "context", "outcome", "result"})
+"""Fields that hold any JSON of the application's, kept byte for byte."""
 NULL: Final = Raw(b"null")
 """A body or `meta` that is not there, where the wire shows null for it."""
 

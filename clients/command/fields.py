@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.structs import FieldInfo
 
 from broker.wire import Request
-from broker.wire.explain import BODIES
+from broker.wire.fields import BODIES
 
 DURATION: Final = "_ms"
 
