@@ -94,7 +94,7 @@ def _json(flag: str, source: str) -> Raw:
         data.decode()
         # As it stands: what Python has no number for is JSON all the same.
         msgspec.json.decode(data, type=Raw)
-    except ValueError as error:
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
         raise WrongUsage(f"{flag}: {error}") from error
     except RecursionError:
         return Raw(data.strip())  # how deep is too deep is for the broker to say
