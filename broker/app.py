@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
+from anyio.abc import TaskStatus
 
 from broker import __version__
 from broker.areas import operations
@@ -229,7 +230,7 @@ async def _until_over(broker: Broker) -> None:
     """Everything that runs, runs in here."""
     broker.figures.pulse = pulse = Pulse(asyncio.get_running_loop())
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_until_told, broker, tasks.cancel_scope)
+        await tasks.start(_until_told, broker, tasks.cancel_scope)
         tasks.start_soon(_until_failed, broker, tasks.cancel_scope)
         gc.collect()
         gc.freeze()
@@ -239,9 +240,15 @@ async def _until_over(broker: Broker) -> None:
     pulse.stop()
 
 
-async def _until_told(broker: Broker, scope: anyio.CancelScope) -> None:
+async def _until_told(
+    broker: Broker,
+    scope: anyio.CancelScope,
+    *,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
     """SIGTERM and SIGINT drain."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
         async for _ in signals:
             break
     log.info("draining", extra={"connections": broker.server.connections})

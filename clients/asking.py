@@ -79,6 +79,9 @@ class Question(Generic[T]):
         self._intake = intake
         self._read = read
         self._look_seconds = look_seconds
+        for name in ("timeout", "repeat"):
+            if name in fields:
+                raise TypeError(f"a question takes no {name}: it is repeated until it ends")
         self._fields = {"to": to, "body": body, "receipt": True, **fields}
         self._fields.setdefault("key", f"ask-{secrets.token_hex(12)}")
         self._steps: deque[Step[T]] = deque()

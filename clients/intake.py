@@ -45,6 +45,11 @@ class Intake:
         """Whether any mail is ever handed to this client."""
         return self._identity.room > 0
 
+    @property
+    def observes(self) -> bool:
+        """Whether that can never change."""
+        return self._identity.observe
+
     # -- what the conversation tells --------------------------------------------------------------
 
     def deliver(self, delivery: Delivery) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import anyio
 
-from clients.errors import BodyUnreadable, Closed
+from clients.errors import BodyUnreadable, Closed, NotDraining
 from clients.intake import Intake
 from clients.mail import Mail, Read, reader
 
@@ -27,6 +27,7 @@ class MailReader(Generic[T]):
     """An iterator over the mails that are handed to this client. Several share them out."""
 
     def __init__(self, intake: Intake, read: Read, *, typed: bool) -> None:
+        _check_drains(intake)
         self._intake = intake
         self._read = read
         self._typed = typed
@@ -59,6 +60,9 @@ class Serving:
         """Hand mails to a handler until this client stops."""
         if concurrency < 1:
             raise ValueError("concurrency is at least 1")
+        if not callable(handler):
+            raise TypeError(f"a handler is called with each mail; {handler!r} can't be called")
+        _check_drains(self._intake)
         read = reader(wanted)
         typed = wanted is not None
         self._running += 1
@@ -118,6 +122,11 @@ def readable(mail: Mail[Any]) -> bool:
         mail.give_back(fault)
         return False
     return True
+
+
+def _check_drains(intake: Intake) -> None:
+    if intake.observes:
+        raise NotDraining("an observer is never handed mail; it pulls with mail.take")
 
 
 def _raise_unless_closed(intake: Intake) -> None:

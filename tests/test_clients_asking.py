@@ -86,6 +86,13 @@ async def test_an_answer_comes_back_to_who_asked(broker: Stub) -> None:
         assert (await anext(me.mail())).message == "m1"
 
 
+@pytest.mark.parametrize("name", ["timeout", "repeat"])
+async def test_a_question_takes_no_field_of_its_send(broker: Stub, name: str) -> None:
+    async with join(broker) as me:
+        with pytest.raises(TypeError, match=f"a question takes no {name}"):
+            me.asking("bob", 1, **{name: 1})
+
+
 @pytest.mark.parametrize("given", [{"observe": True}, {"capacity": 0}])
 async def test_who_takes_no_mail_can_not_ask(broker: Stub, given: dict[str, Any]) -> None:
     async with join(broker, **given) as me:

@@ -22,6 +22,7 @@ from clients_stub import (
 )
 
 from clients import connect, keeper
+from clients.errors import NotDraining
 from clients.mail import Mail
 
 
@@ -238,3 +239,14 @@ async def test_serving_that_is_cancelled_gives_back_without_blame(broker: Stub) 
         with pytest.raises(asyncio.CancelledError):
             await serving
         assert (await line.answer("mail.nack", NACKED))["blame"] is False
+
+
+async def test_what_can_not_serve_is_refused(broker: Stub) -> None:
+    async with join(broker) as me:
+        with pytest.raises(TypeError, match="7 can't be called"):
+            await me.serve(7)
+    async with join(broker, observe=True) as me:
+        with pytest.raises(NotDraining, match="observer"):
+            await me.serve(print)
+        with pytest.raises(NotDraining, match="observer"):
+            me.mail()

@@ -102,6 +102,22 @@ async def test_every_claim_is_told_even_two_of_one_millisecond(tmp_path: Path) -
         ]
 
 
+@pytest.mark.parametrize("wait", [0, 200])
+async def test_what_is_redriven_is_claimed_after_that(tmp_path: Path, wait: int) -> None:
+    async with desk(tmp_path) as r:
+        bob = await r.join("bob", role="service")
+        (sent,) = await send(bob, "bob", 1)
+        mail = await take(bob)
+        await bob.ask("mail.nack", **held(mail), dead=True)
+        await r.advance(wait)
+        await bob.ask("mail.redrive", delivery=mail["delivery"])
+        again = await take(bob)
+        life = ["accepted", "claimed", "nacked", "dead", "redriven", "claimed"]
+        assert steps(await traced(bob, sent["message"])) == life
+        await bob.ask("mail.ack", **held(again))
+        assert steps(await traced(bob, sent["message"])) == [*life, "acked"]
+
+
 async def test_a_late_ack_does_not_claim_twice(tmp_path: Path) -> None:
     async with desk(tmp_path, mail__lease_ms=1_000) as r:
         bob = await r.join("bob", role="service")

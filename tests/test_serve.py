@@ -93,6 +93,15 @@ def served(directory: Path, *arguments: str, **more: str) -> Iterator[Served]:
         process.communicate(timeout=SECONDS)
 
 
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_whoever_is_ready_can_be_told_to_go(tmp_path: Path, told: signal.Signals) -> None:
+    for _ in range(3):
+        with served(tmp_path) as broker:
+            broker.process.send_signal(told)
+            broker.process.communicate(timeout=SECONDS)
+            assert broker.process.returncode == 0
+
+
 def test_what_it_says_from_start_to_end(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with served(data, "--set", "mail.lease_ms=7000") as broker:

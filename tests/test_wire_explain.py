@@ -209,3 +209,19 @@ def test_many_good_outputs_are_for_the_area_to_refuse() -> None:
     request = one(ack(b",".join([b'{"to":"bob","body":1}'] * 2_000)))
     assert isinstance(request, Ack)
     assert len(request.outputs) == 2_000
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        b'{"to":"bob"}',
+        b'{"to":"bob","body":1,"delay_ms":-3}',
+        b'{"to":"bob","body":1,"colour":2}',
+        rb'{"to":"bob","body":"\ud800"}',
+        b"1",
+    ],
+)
+def test_a_bad_output_is_named_in_the_detail_too(output: bytes) -> None:
+    good = b'{"to":"bob","body":1}'
+    assert refused(ack(good + b"," + output)).error.detail == {"output": 1}
+    assert refused(ack(good + b"," + good + b'],"claim":[')).error.detail is None

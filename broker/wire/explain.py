@@ -31,6 +31,7 @@ MAX_MESSAGE: Final = 300
 MAX_OP: Final = 64
 
 _HALF: Final = "holds half a surrogate pair"
+_OUTPUT: Final = re.compile(r"`outputs\[(\d+)\]")
 _PLACE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
 
 _raw: Final = msgspec.json.Decoder(Raw).decode
@@ -194,7 +195,9 @@ def _usable(value: bytes) -> int | str | None:
 def _bad(
     code: str, message: str, identity: int | str | UnsetType | None = UNSET, op: str | None = None
 ) -> Bad:
-    error = ErrorBody(code, message[:MAX_MESSAGE], retryable=False)
+    output = _OUTPUT.search(message)
+    detail = {"output": int(output[1])} if output else None
+    error = ErrorBody(code, message[:MAX_MESSAGE], retryable=False, detail=detail)
     return Bad(id=UNSET if identity is None else identity, op=op, error=error)
 
 

@@ -45,7 +45,8 @@ sql.close()
 operations = Operations()
 
 NOUN: Final = "delivery"
-ENDS_A_CLAIM: Final = frozenset({"nacked", "released"})
+BEFORE_A_CLAIM: Final = frozenset({"nacked", "released", "dead", "redriven"})
+"""Steps behind which the claim stands that the row itself knows: all but those made under it."""
 MOST_STEPS: Final = 1_000
 """Of one life; whoever extends with a note every second for a day has written many more."""
 AROUND_HISTORY: Final = 40 * 1_024
@@ -127,7 +128,7 @@ def _life(look: Look, row: Row, sent_at: int) -> list[Step]:
     steps = [Step(event="accepted", at=sent_at), *written]
     holder = None if claimed_by is None else f"p{claimed_by}"
     if state in ("claimed", "acked"):
-        ends = [place for place, step in enumerate(steps) if step.event in ENDS_A_CLAIM]
+        ends = [place for place, step in enumerate(steps) if step.event in BEFORE_A_CLAIM]
         last = ends[-1] if ends else 0
         # A claim that had lapsed when it was acked is written down already, with its end.
         if not ends or steps[last].at <= claimed_at:
