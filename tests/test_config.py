@@ -55,6 +55,12 @@ def refused(values: dict[str, Any]) -> str:
     return str(error.value)
 
 
+def test_the_page_for_who_runs_it_lists_them_all() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+    for name, default in Settings().names().items():
+        assert f"| `{name}` | {default} |" in page
+
+
 def test_names_and_defaults_are_those_of_the_protocol() -> None:
     assert Settings().names() == PROMISED
     assert Settings.of({}) == Settings() == load(None, [])
