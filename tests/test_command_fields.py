@@ -141,7 +141,7 @@ def test_lists_of_structs_are_json() -> None:
 
 
 def test_what_the_struct_itself_refuses_is_wrong_usage() -> None:
-    with pytest.raises(WrongUsage, match="either `delivery` or `mailbox`"):
+    with pytest.raises(WrongUsage, match="one of `delivery` and `mailbox`"):
         made(Redrive)
     with pytest.raises(WrongUsage, match="message is missing"):
         made(Cancel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from clients_process import Process
 from command_rig import Done, Here, running
 
 import broker
@@ -171,6 +173,30 @@ async def test_a_watch_tells_each_change_until_it_is_stopped(here: Here, bob: He
     assert "owner/s2 left" in out or "peer.left" in out
 
 
+def test_a_watch_says_when_the_broker_is_away(tmp_path: Path) -> None:
+    served = Process(tmp_path / "data")
+    who = {"POSTROOM_URL": served.url, "POSTROOM_MEMBER": "owner"}
+    token = served.owner["token"]
+    program = "from clients.command.main import main; raise SystemExit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "peer", "list", "--watch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **who, "POSTROOM_TOKEN": token},
+    ) as watch:
+        try:
+            assert watch.stdout is not None
+            assert watch.stderr is not None
+            assert watch.stdout.readline() == "Nobody is online.\n"
+            served.stop(signal.SIGKILL)
+            line = watch.stderr.readline()
+            assert line.startswith("postroom: the connection was lost")
+            assert line.endswith("connecting again\n")
+        finally:
+            watch.kill()
+
+
 async def test_a_list_is_all_its_pages(here: Here) -> None:
     async with present(here) as me:
         async with anyio.create_task_group() as tasks:
@@ -199,7 +225,7 @@ async def _add(me: Client, name: str) -> None:
         ("mail send bob", 2, "body is missing"),
         ("mail frob", 2, 'Unknown command "frob"'),
         ("peer list --frob", 2, "Unknown option: --frob"),
-        ("mail redrive", 2, "either `delivery` or `mailbox`"),
+        ("mail redrive", 2, "one of `delivery` and `mailbox`"),
         ("peer list --url http://127.0.0.1", 2, "no WebSocket address"),
         (
             f"peer list --url {NOWHERE}",

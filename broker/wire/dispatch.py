@@ -191,7 +191,7 @@ class GetDispatch(Request, tag="dispatch.get"):
     def __post_init__(self) -> None:
         """Want one name of the dispatch."""
         if (self.dispatch is None) == (self.dispatch_key is None):
-            raise ValueError("either `dispatch` or `dispatch_key` must be given, not both")
+            raise ValueError("one of `dispatch` and `dispatch_key` must be given, and only one")
 
 
 class Dispatches(Answer):

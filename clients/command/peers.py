@@ -5,6 +5,7 @@ Owns: which roles are shown and the words for nobody. Knows nothing of other nou
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -125,10 +126,20 @@ class Watch:
         self.synced = True
 
 
+def _tell_losses() -> None:
+    """Say on standard error when the broker is away: silence would look like a quiet mesh."""
+    log = logging.getLogger("postroom.client")
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("postroom: %(message)s"))
+    log.addHandler(told)
+    log.setLevel(logging.INFO)
+
+
 async def _watch(me: Client, request: ListPeers, *, json: bool) -> None:
     """Every change, from the first list on, until the reader has seen enough."""
     from clients import Reconnected
 
+    _tell_losses()
     shown = request.roles or [role for role in ROLES if role != "control-plane"]
     on = WatchPeers(on=True, roles=shown)
     watch = Watch(request, json=json)

@@ -164,4 +164,4 @@ class Drop(Request, tag="mail.drop"):
 
 def _one_of(delivery: str | None, mailbox: str | None) -> None:
     if (delivery is None) == (mailbox is None):
-        raise ValueError("either `delivery` or `mailbox` must be given, not both")
+        raise ValueError("one of `delivery` and `mailbox` must be given, and only one")
