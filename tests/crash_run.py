@@ -218,10 +218,14 @@ class Run:
 
 
 def _unfinished(owner: Line) -> bool:
-    return any(
-        owner.ask("mail.list", mailbox=WORKERS, state=state)["deliveries"]
-        for state in ("queued", "claimed")
-    )
+    """Whether anything waits or is held. A page may be empty and still not be the last."""
+    for state in ("queued", "claimed"):
+        page = owner.ask("mail.list", mailbox=WORKERS, state=state)
+        while not page["deliveries"] and page["next"] is not None:
+            page = owner.ask("mail.list", mailbox=WORKERS, state=state, after=page["next"])
+        if page["deliveries"]:
+            return True
+    return False
 
 
 def crash(seconds: float, seed: int, directory: Path) -> Outcome:
