@@ -86,6 +86,7 @@ class Driver:
         return []
 
     def _spawn(self, work: Any) -> None:
+        # The driver owns these: they end when `close` stops their clients.
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -15,6 +15,8 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from clients import connect
+
 PATIENCE = 5.0
 """Seconds after which a test that waits has failed."""
 
@@ -220,3 +222,8 @@ async def stub() -> AsyncIterator[Stub]:
         port = next(iter(server.sockets)).getsockname()[1]
         broker.url = f"ws://127.0.0.1:{port}/v1"
         yield broker
+
+
+def join(broker: Stub, **given: Any) -> Any:
+    """Connect as alice."""
+    return connect(broker.url, **{**ALICE, **given})

@@ -10,19 +10,19 @@ import msgspec
 import pytest
 from clients_stub import (
     ACKED,
-    ALICE,
     NACKED,
     Frame,
     Line,
     Stub,
     delivery,
+    join,
     sent,
     stub,
     until,
     welcome,
 )
 
-from clients import Answered, Queued, Working, connect, errors, keeper
+from clients import Answered, Queued, Working, errors, keeper
 
 
 @pytest.fixture
@@ -36,10 +36,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
     # Some scripts end without an answer to the last ack.
     monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.2)
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 def copy(depth: int | None, number: int = 1) -> Frame:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from clients_stub import ALICE, Frame, Stub, stub
+from clients_stub import Frame, Stub, join, stub
 
 from broker.wire.frames import ErrorEvent
 from broker.wire.mail import Progress
 from broker.wire.presence import PeerJoined, PeerLeft, PeerSynced
-from clients import connect, errors
+from clients import errors
 
 
 @pytest.fixture
 async def broker() -> AsyncIterator[Stub]:
     async with stub() as running:
         yield running
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 def peer(event: str, name: str = "bob") -> Frame:

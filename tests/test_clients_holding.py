@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 import pytest
 from clients_stub import (
     ACKED,
-    ALICE,
     Line,
     Stub,
     delivery,
     extended,
+    join,
     sent,
     stub,
     welcome,
 )
 
-from clients import connect, errors, keeper
+from clients import errors, keeper
 
 
 @pytest.fixture
@@ -34,10 +33,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
     # Some scripts end without an answer to the last ack.
     monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.2)
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 def resumes(broker: Stub, *, resumed: bool = True) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from clients_stub import ALICE, PATIENCE, Line, Stub, delivery, stub, welcome
+from clients_stub import ALICE, PATIENCE, Line, Stub, delivery, join, stub, welcome
 
 from clients import Client, Mail, Reconnected, connect, errors, keeper
 
@@ -23,10 +23,6 @@ async def broker() -> AsyncIterator[Stub]:
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 def resuming(line: Line) -> dict[str, Any]:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import anyio
 import msgspec
 import pytest
 from clients_stub import (
     ACKED,
-    ALICE,
     NACKED,
     Stub,
     delivery,
     extended,
+    join,
     sent,
     stub,
     until,
 )
 
-from clients import connect, errors, keeper
+from clients import errors, keeper
 
 
 @pytest.fixture
@@ -35,10 +34,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
     # Some scripts end without an answer to the last ack.
     monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.2)
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 class Order(msgspec.Struct):

@@ -7,23 +7,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from clients_stub import ALICE, Stub, delivery, sent, stub, welcome
+from clients_stub import Stub, delivery, join, sent, stub, welcome
 
 from broker.wire.errors import CODES
 from broker.wire.mail import Send
 from broker.wire.presence import ListPeers, Peers
-from clients import Client, connect, errors
+from clients import Client, errors
 
 
 @pytest.fixture
 async def broker() -> AsyncIterator[Stub]:
     async with stub() as running:
         yield running
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    """Connect as alice."""
-    return connect(broker.url, **{**ALICE, **given})
 
 
 async def test_the_hello_says_what_was_given(broker: Stub) -> None:

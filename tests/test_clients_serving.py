@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from clients_stub import (
     ACKED,
-    ALICE,
     NACKED,
     Stub,
     delivery,
     extended,
+    join,
     stub,
     until,
 )
 
-from clients import connect, keeper
+from clients import keeper
 from clients.errors import NotDraining
 from clients.mail import Mail
 
@@ -37,10 +37,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
     # Some scripts end without an answer to the last ack.
     monkeypatch.setattr("clients.client.LEAVE_SECONDS", 0.2)
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 class Order(msgspec.Struct):

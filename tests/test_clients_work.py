@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 import pytest
-from clients_stub import ALICE, Frame, Line, Stub, stub
+from clients_stub import Frame, Line, Stub, join, stub
 
-from clients import Work, connect, errors
+from clients import Work, errors
 
 FINISHED: Frame = {"status": "consumed", "duplicate": False}
 IDENTITY = {
@@ -25,10 +25,6 @@ IDENTITY = {
 async def broker() -> AsyncIterator[Stub]:
     async with stub() as running:
         yield running
-
-
-def join(broker: Stub, **given: Any) -> Any:
-    return connect(broker.url, **{**ALICE, **given})
 
 
 def leased(lease_ms: int = 60_000) -> Frame:

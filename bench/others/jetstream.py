@@ -118,6 +118,7 @@ class Driver:
         self._traffic.fail(str(failed))
 
     def _spawn(self, work: Any) -> None:
+        # The driver keeps these: each is one publish, and ends with it.
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

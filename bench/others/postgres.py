@@ -143,6 +143,7 @@ class Driver:
             wake.set()
 
     def _spawn(self, work: Any) -> None:
+        # The driver owns these: `close` ends them.
         task = asyncio.get_running_loop().create_task(self._guarded(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
