@@ -39,7 +39,7 @@ def run(data: Path, seconds: float, size: int) -> Committed:
     """Messages inserted, claimed and acked, `size` to a commit, for so long."""
     connection = tables.create(data)
     number = 1
-    acks: list[tables.Row] = []
+    acks: list[int] = []
     times = array("q")
     cpu = resource.getrusage(resource.RUSAGE_SELF)
     started = time.perf_counter_ns()
@@ -52,9 +52,9 @@ def run(data: Path, seconds: float, size: int) -> Committed:
         now = time.time_ns() // 1_000_000
         for _ in range(size):
             _message(batch, number, now)
-            acks.append((now, number + 1, number))
+            acks.append(number + 1)
             number += 2
-        tables.commit(connection, batch)
+        tables.commit(connection, batch, now)
         after = time.perf_counter_ns()
         times.append(after - before)
         before = after
@@ -73,7 +73,8 @@ def _message(batch: tables.Batch, number: int, now: int) -> None:
     mailbox = number * 7919 % MAILBOXES + 1
     lease_end, end = now + LEASE_MS, now + TTL_MS
     batch.messages.append((number, 1, 1, 1, "p001", "p002", "message", 50, BODY, now, 1, 5))
-    batch.deliveries.append((number + 1, mailbox, number, 50, end, number, mailbox, now, lease_end))
+    seq = number + 1
+    batch.deliveries.append((seq, mailbox, number, 50, end, seq, mailbox, now, lease_end))
 
 
 if __name__ == "__main__":

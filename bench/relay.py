@@ -221,9 +221,9 @@ class Relay:
             if isinstance(request, Send):
                 touched.add(self._send(member, request, now, batch))
             else:
-                batch.acks.append((now, int(request.delivery), int(request.claim)))
+                batch.acks.append(int(request.delivery))
                 member.replies.append(Reply(request.id, Acked("acked", _NO_OUTPUTS, False)))
-        tables.commit(self._connection, batch)
+        tables.commit(self._connection, batch, now)
         for member in touched:
             member.flush()
 
@@ -252,7 +252,7 @@ class Relay:
             )
         )
         batch.deliveries.append(
-            (seq, receiver.number, number, priority, end, number, receiver.number, now, lease_end)
+            (seq, receiver.number, number, priority, end, seq, receiver.number, now, lease_end)
         )
         message, delivery = str(number), str(seq)
         copy = Copy(delivery, receiver.name, "claimed", False, 0, "online")
@@ -260,7 +260,7 @@ class Relay:
         receiver.deliveries.append(
             Deliver(
                 delivery,
-                message,
+                delivery,
                 message,
                 seq,
                 member.name,

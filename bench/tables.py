@@ -1,7 +1,8 @@
 """The broker's two hot tables, for the parts of the ceiling that write them without rules.
 
 Owns: the three statements of a message's way, and how the database is opened. The tables are the
-broker's own, out of its migrations, so that the ceiling pays for each index and CHECK that it has.
+broker's own, out of its migrations, so that the ceiling pays for each index and CHECK that it has,
+and their rows are written as the broker writes them.
 Must not know who decides what is written.
 """
 
@@ -11,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from bench.machine import ROOT
+from broker.store.rows import Row, write
 
 MIGRATIONS = ROOT / "migrations"
 DATABASE = "postroom.db"
@@ -18,21 +20,19 @@ CACHE_KIB = 65_536
 CHECKPOINT_PAGES = 4_000
 """Four times the default: a checkpoint every 16 MB costs less than four of 4 MB."""
 
-INSERT_MESSAGE = """
-    INSERT INTO messages (id, mesh_id, sender_id, from_mailbox, sender, target, kind, priority,
-        body, sent_at, total, max_attempts)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-INSERT_DELIVERY = """
-    INSERT INTO deliveries (seq, mailbox_id, message_id, state, priority, expires_at, claims,
-        claim_id, claimed_by, claimed_at, claim_expires_at)
-    VALUES (?, ?, ?, 'claimed', ?, ?, 1, ?, ?, ?, ?)
-"""
-ACK_DELIVERY = """
-    UPDATE deliveries SET state = 'acked', delivered_at = ? WHERE seq = ? AND claim_id = ?
-"""
-
-Row = tuple[object, ...]
+INSERT_MESSAGE = (
+    "INSERT INTO messages (id, mesh_id, sender_id, from_mailbox, sender, target, kind, priority, "
+    "body, sent_at, total, max_attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INSERT_DELIVERY = (
+    "INSERT INTO deliveries (seq, mailbox_id, message_id, state, priority, expires_at, claims, "
+    "claim_id, claimed_by, claimed_at, claim_expires_at) "
+    "VALUES (?, ?, ?, 'claimed', ?, ?, 1, ?, ?, ?, ?)"
+)
+ACK_DELIVERIES = (
+    "UPDATE deliveries SET state = 'acked', delivered_at = ? "
+    "WHERE seq IN (SELECT value FROM json_each(?)) AND claim_id = seq"
+)
 
 
 class Batch:
@@ -41,7 +41,7 @@ class Batch:
     def __init__(self) -> None:
         self.messages: list[Row] = []
         self.deliveries: list[Row] = []
-        self.acks: list[Row] = []
+        self.acks: list[int] = []
 
 
 def create(data: Path) -> sqlite3.Connection:
@@ -57,14 +57,14 @@ def create(data: Path) -> sqlite3.Connection:
     return connection
 
 
-def commit(connection: sqlite3.Connection, batch: Batch) -> None:
+def commit(connection: sqlite3.Connection, batch: Batch, now: int) -> None:
     """Write the rows and sync them, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     if batch.messages:
-        connection.executemany(INSERT_MESSAGE, batch.messages)
-        connection.executemany(INSERT_DELIVERY, batch.deliveries)
+        write(connection, INSERT_MESSAGE, batch.messages)
+        write(connection, INSERT_DELIVERY, batch.deliveries)
     if batch.acks:
-        connection.executemany(ACK_DELIVERY, batch.acks)
+        connection.execute(ACK_DELIVERIES, (now, str(batch.acks)))
     connection.execute("COMMIT")
 
 

@@ -53,6 +53,7 @@ class Turn:
         "conversation",
         "draining",
         "first_number",
+        "gather",
         "hooks",
         "house",
         "insert",
@@ -91,6 +92,7 @@ class Turn:
         self.run = writer.run
         self.insert = writer.insert
         self.later = writer.later
+        self.gather = writer.gather
         self.now = 0
         self.first_number = 0
         """Numbers from this one on were given in this batch: nobody was told of them yet."""

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 from broker.clock import monotonic
 from broker.store.faults import LookTooLong, StoreFault, error_code
 from broker.store.hop import Hop
-from broker.store.writer import Row
+from broker.store.rows import Row
 
 T = TypeVar("T")
 

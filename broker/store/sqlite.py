@@ -14,7 +14,8 @@ from broker.config import SECOND
 from broker.store.faults import STORE_ERRORS, LookTooLong, StoreFault, error_code
 from broker.store.hop import Hop
 from broker.store.reader import Look, Reader, sizes
-from broker.store.writer import Row, Writer
+from broker.store.rows import Row
+from broker.store.writer import Writer
 
 __all__ = [
     "STORE_ERRORS",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -14,8 +15,7 @@ from broker.clock import monotonic
 from broker.spread import Spread
 from broker.store.faults import StoreFault
 from broker.store.hop import Hop
-
-Row = tuple[Any, ...]
+from broker.store.rows import Row, write
 
 SLOW_COMMIT_SECONDS: Final = 0.002  # beyond this a commit leaves the loop's thread
 
@@ -32,6 +32,7 @@ class Writer:
         "_armed",
         "_commit_seconds",
         "_connection",
+        "_gathered",
         "_hop",
         "_over",
         "_pending",
@@ -45,7 +46,8 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection, hop: Hop | None = None) -> None:
         self._connection = connection
         self._hop = hop
-        self._pending: dict[str, list[Row]] = {}
+        self._pending: defaultdict[str, list[Row]] = defaultdict(list)
+        self._gathered: defaultdict[tuple[str, int], list[int]] = defaultdict(list)
         self._commit_seconds = 0.0
         self._armed = False
         self._over = False
@@ -89,41 +91,54 @@ class Writer:
         """Write this row before the next other statement, together with its like."""
         if self._armed:
             self._arm()
-        rows = self._pending.get(sql)
-        if rows is None:
-            self._pending[sql] = [row]
-        else:
-            rows.append(row)
+        self._pending[sql].append(row)
+
+    def gather(self, sql: str, at: int, id: int) -> None:
+        """Change this row before the next other statement, in one step with its like.
+
+        The statement is given the instant, and the ids as a JSON array.
+        """
+        if self._armed:
+            self._arm()
+        self._gathered[sql, at].append(id)
 
     def _execute(self, sql: str, values: Sequence[Any]) -> sqlite3.Cursor:
         if self._armed:
             self._arm()
-        if self._pending:
+        if self._pending or self._gathered:
             self.flush()
         self.begin()
         self.statements += 1
         return self._connection.execute(sql, values)
 
     def flush(self) -> None:
-        """Write what `later` has collected, kind by kind in the order of first use.
+        """Write what was put off, kind by kind in the order of first use.
 
         New rows go first: a kind of change may have been used before the row that it changes came.
         """
-        pending, self._pending = self._pending, {}
-        if pending:
-            self.begin()
+        if not self.writes:
+            return
+        self.begin()
+        pending, gathered = self._pending, self._gathered
+        self._forget()
         for sql in sorted(pending, key=_changes):
-            rows = pending[sql]
-            self.statements += 1
-            self.rows += len(rows)
-            changed = self._connection.executemany(sql, rows).rowcount
-            if changed != len(rows):
-                raise sqlite3.IntegrityError(f"{changed} of {len(rows)} rows written: {sql[:60]}")
+            self._check(sql, len(pending[sql]), write(self._connection, sql, pending[sql]))
+        for (sql, at), ids in gathered.items():
+            self._check(sql, len(ids), self._connection.execute(sql, (at, str(ids))).rowcount)
+
+    def _check(self, sql: str, wanted: int, changed: int) -> None:
+        self.statements += 1
+        self.rows += wanted
+        if changed != wanted:
+            raise sqlite3.IntegrityError(f"{changed} of {wanted} rows written: {sql[:60]}")
+
+    def _forget(self) -> None:
+        self._pending, self._gathered = defaultdict(list), defaultdict(list)
 
     @property
     def writes(self) -> bool:
         """Whether a transaction is open or rows wait for one."""
-        return self.begun or bool(self._pending)
+        return self.begun or bool(self._pending or self._gathered)
 
     def commit(self) -> None:
         """Make everything durable, or raise and leave the transaction to `rollback`."""
@@ -170,7 +185,7 @@ class Writer:
 
     def rollback(self) -> bool:
         """Take everything back; whether the transaction was still there to be taken back."""
-        self._pending = {}
+        self._forget()
         self._armed = False
         there = self._connection.in_transaction
         if there:
@@ -201,7 +216,7 @@ class Writer:
         if self._armed:
             self._armed = False
             return
-        self._pending = {}
+        self._forget()
         self._connection.execute("ROLLBACK TO request")
         self._connection.execute("RELEASE request")
 

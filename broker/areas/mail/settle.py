@@ -29,6 +29,7 @@ from broker.wire.mail import Ack, Acked, Content, Sent
 
 sql = Queries(__file__)
 ACK = sql.take("ack")
+ACK_BORN = sql.take("ack_born")
 ACK_LATE = sql.take("ack_late")
 sql.close()
 
@@ -50,7 +51,10 @@ def ack(turn: Turn, caller: Presence, request: Ack) -> Acked | Raw:
         settle(turn, claim)
         if claim.number >= turn.first_number:
             turn.writer.flush()  # guessed, not told: its claim is still to be written
-        turn.later(ACK, (turn.now, claim.seq, claim.number))
+        if claim.number == claim.seq:
+            turn.gather(ACK_BORN, turn.now, claim.seq)
+        else:
+            turn.later(ACK, (turn.now, claim.seq, claim.number))
         return PLAIN_ACK
     with turn.atomic():
         found = own_delivery(turn, caller, request.delivery)
