@@ -15,7 +15,8 @@ from typing import Any
 from bench.case import Job
 from bench.peer import EVERYONE
 from bench.traffic import NUMBER_DIGITS, RunFailed, Traffic, now_ns
-from clients import Client, Mail, connect
+from broker.wire.mail import Acked, Sent
+from clients import Client, Mail, Pending, connect
 from clients.errors import Closed, PostroomError
 
 
@@ -76,7 +77,7 @@ class Driver:
         except PostroomError as fault:
             traffic.fail(f"the client failed: {fault}")
             return
-        sending.add_done_callback(partial(self._stored, sender, number))
+        sending.then(partial(self._stored, sender, number))
 
     async def close(self) -> list[str]:
         """Stop serving and leave in order."""
@@ -99,7 +100,7 @@ class Driver:
         except PostroomError as fault:
             self._traffic.fail(f"the client failed: {fault}")
 
-    def _stored(self, sender: int, number: int, sending: asyncio.Future[Any]) -> None:
+    def _stored(self, sender: int, number: int, sending: Pending[Sent]) -> None:
         if self._failed(sending):
             return
         traffic = self._traffic
@@ -114,17 +115,21 @@ class Driver:
 
         def handle(mail: Mail[Any]) -> None:
             copy = traffic.arrived(int(mail.body[:NUMBER_DIGITS]), now_ns(), index)
-            mail.start_ack().add_done_callback(partial(self._settled, copy))
+            mail.start_ack().then(partial(self._settled, copy))
 
         await client.serve(handle)
 
-    def _settled(self, copy: int, acking: asyncio.Future[Any]) -> None:
+    def _settled(self, copy: int, acking: Pending[Acked]) -> None:
         if not self._failed(acking):
             self._traffic.settled(copy, now_ns())
             self._traffic.check()
 
-    def _failed(self, done: asyncio.Future[Any]) -> bool:
-        fault = None if done.cancelled() else done.exception()
-        if fault is not None and not isinstance(fault, Closed):
+    def _failed(self, done: Pending[Any]) -> bool:
+        try:
+            done.result()
+        except Closed:
+            return True
+        except PostroomError as fault:
             self._traffic.fail(f"the client failed: {fault}")
-        return done.cancelled() or fault is not None
+            return True
+        return False

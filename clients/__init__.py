@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from clients.conversation import Reconnected
     from clients.mail import Mail
     from clients.outputs import output
+    from clients.pending import Pending
     from clients.work import Work
 
 __all__ = [
     "Answered",
     "Client",
     "Mail",
+    "Pending",
     "Question",
     "Queued",
     "Reconnected",
@@ -34,6 +36,7 @@ _HOMES: Final = {
     "Answered": "asking",
     "Client": "client",
     "Mail": "mail",
+    "Pending": "pending",
     "Question": "asking",
     "Queued": "asking",
     "Reconnected": "conversation",

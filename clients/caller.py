@@ -16,7 +16,8 @@ from msgspec import NODEFAULT, UNSET, Raw
 from broker.wire.frames import Answer, Request
 from broker.wire.operations import OPERATIONS
 from clients.identity import REMEMBERED_OPS, Identity
-from clients.requests import Asked, Requests, Verb
+from clients.pending import Pending, Verb
+from clients.requests import Requests
 
 ONCE_ONLY: Final = frozenset({"member.add", "token.create", "mesh.create", "mail.claim"})
 """What an answer that got lost would give away for ever: secrets that are shown once, claims."""
@@ -132,16 +133,13 @@ class Caller:
 
     def start(
         self, operation: Operation, fields: dict[str, Any], *, repeat: bool = False
-    ) -> asyncio.Future[Any]:
-        """Begin an operation without waiting for it; the future is its answer."""
+    ) -> Pending[Any]:
+        """Begin an operation without waiting for it."""
         assert not operation.remembered, "what it changes is remembered by who waits for its answer"
         encoded = operation.encode(fields)
         if repeat:
             operation.check_repeat(fields)
-        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
-        pending = Asked(verb=operation, repeat=repeat, waiter=waiter, decoded=True)
-        self._requests.put(pending, encoded)
-        return waiter
+        return self._requests.ask(operation, encoded, repeat=repeat)
 
     async def do(
         self,
@@ -156,9 +154,8 @@ class Caller:
             encoded = operation.encode(fields)
         if repeat:
             operation.check_repeat(fields)
-        requests = self._requests
-        waiter: asyncio.Future[Raw] = requests.loop.create_future()
-        requests.put(Asked(verb=operation, repeat=repeat, waiter=waiter), encoded)
+        waiter: asyncio.Future[Raw] = self._requests.loop.create_future()
+        self._requests.put(Pending(verb=operation, repeat=repeat, waiter=waiter), encoded)
         # A body is not needed any more; with many calls under way that is felt in the caches.
         del encoded
         if not operation.remembered:
@@ -170,7 +167,8 @@ class Caller:
                 ok = await waiter
         if operation.remembered:
             self._identity.changed(operation.op, fields)
-        return operation.read(ok)
+        answer: Answer = operation.read(ok)
+        return answer
 
 
 def _taken_apart(

@@ -30,7 +30,8 @@ from clients.errors import (
 from clients.frames import DELIVER, event_of, frames_of, incoming
 from clients.identity import Identity
 from clients.link import Link, Lost
-from clients.requests import Requests, Verb
+from clients.pending import Pending, Verb
+from clients.requests import Requests
 
 log = logging.getLogger("postroom.client")
 
@@ -105,7 +106,7 @@ class Conversation:
             self.requests.finish(fault)
             self._hearers.over(fault)
 
-    def send_bye(self, *, final: bool) -> asyncio.Future[Any] | None:
+    def send_bye(self, *, final: bool) -> Pending[Any] | None:
         """Say bye, if there is anybody to say it to."""
         if not self.connected:
             return None
@@ -135,7 +136,7 @@ class Conversation:
                 self._deliver(head)
             elif head.re is not None:
                 if head.error is None and (pending := sent.pop(head.re, None)) is not None:
-                    pending.done(head.ok)
+                    pending.answered(head.ok)
                 elif head.re == HELLO and self._greeted is not None:
                     self._answered_hello(head.ok, head.error)
                     sent = self.requests.sent

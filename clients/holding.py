@@ -7,47 +7,42 @@ way for them. Knows nothing of who reads them, or in which order.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from msgspec import Raw
 
-from broker.wire.frames import Answer
 from broker.wire.mail import Delivery, Extended
 from clients.errors import BY_CODE, PostroomError
 from clients.leases import Leases
 from clients.mail import HELD, SETTLED, SETTLING, Mail
-from clients.requests import Pending, Requests, Verb, tell_waiter
+from clients.pending import Pending, Verb
+from clients.requests import Requests, unheard
 from clients.settling import EXTEND
-
-log = logging.getLogger("postroom.client")
 
 STALE: Final = BY_CODE["stale_claim"]
 
 
-class Settling(Pending, gc=False, eq=False, kw_only=True):
-    """An ack or nack under way. A task may wait for it; the mail's state follows it anyway."""
+class Settling(Pending[Any], gc=False, eq=False, kw_only=True):
+    """An ack or nack under way. Whoever waits for it, the mail's state follows it."""
 
     holding: Holding
     mail: Mail[Any]
-    waiter: asyncio.Future[Any] | None = None
-    decoded: bool = False
-    """As with any request that is asked."""
 
-    def done(self, ok: Raw) -> None:
+    @property
+    def abandoned(self) -> bool:
+        """It ends a claim: who waits for it no more has not taken it back."""
+        return False
+
+    def answered(self, ok: Raw) -> None:
         """The claim has ended as it was to."""
         self.holding.ended(self.mail)
-        if self.waiter is not None:
-            tell_waiter(self.waiter, self.verb, ok, decoded=self.decoded)
+        Pending.answered(self, ok)
 
     def failed(self, fault: PostroomError) -> None:
         """The claim stands, or is another's."""
         self.holding.failed(self.mail, fault)
-        if self.waiter is None:
-            log.info("%s of %r: %s", self.verb.op, self.mail, fault)
-        elif not self.waiter.done():
-            self.waiter.set_exception(fault)
+        Pending.failed(self, fault)
 
 
 class Holding:
@@ -102,21 +97,30 @@ class Holding:
 
     async def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Any:
         """End a claim, and wait for the answer. Who stops waiting does not take it back."""
-        requests = self._requests
-        waiter: asyncio.Future[Raw] = requests.loop.create_future()
-        self._begin(mail, verb, fields, waiter)
+        waiter: asyncio.Future[Raw] = self._requests.loop.create_future()
+        self.start_settling(mail, verb, fields, waiter)
         return verb.read(await waiter)
 
-    def start_settling(self, mail: Mail[Any], verb: Verb, fields: bytes) -> asyncio.Future[Any]:
-        """End a claim; the future is the answer."""
-        waiter: asyncio.Future[Any] = self._requests.loop.create_future()
-        self._begin(mail, verb, fields, waiter, decoded=True)
-        return waiter
+    def start_settling(
+        self,
+        mail: Mail[Any],
+        verb: Verb,
+        fields: bytes,
+        waiter: asyncio.Future[Raw] | None = None,
+    ) -> Pending[Any]:
+        """End a claim."""
+        if mail.state != HELD:
+            raise RuntimeError(f"{mail!r} was acked or given back before")
+        pending = Settling(verb=verb, repeat=True, waiter=waiter, holding=self, mail=mail)
+        self._requests.put(pending, fields)
+        mail.state = SETTLING
+        self._settling += 1
+        return pending
 
     def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End a claim; nobody waits."""
         if mail.state == HELD and not self.over:
-            self._begin(mail, verb, fields, None)
+            self.start_settling(mail, verb, fields).then(unheard)
 
     def ended(self, mail: Mail[Any]) -> None:
         """A claim has ended as it was to."""
@@ -141,49 +145,32 @@ class Holding:
 
     async def prolong(self, mail: Mail[Any], fields: bytes) -> Extended:
         """Extend a lease, and wait for the answer."""
-        waiter = self._requests.ask(EXTEND, fields)
         try:
-            extended = EXTEND.read(await waiter)
+            extended: Extended = await self._requests.ask(EXTEND, fields)
         except STALE:
             self._lose(mail)
             raise
-        assert isinstance(extended, Extended)
         return extended
 
     def renew(self, mail: Mail[Any], fields: bytes) -> None:
         """Extend a lease; nobody waits."""
 
-        def told(answer: Answer | PostroomError) -> None:
-            if isinstance(answer, Extended):
-                if mail.wanted:
-                    self._leases.hold(mail, answer.lease_ms)
-            elif isinstance(answer, STALE):
+        def told(pending: Pending[Any]) -> None:
+            try:
+                lease_ms = pending.result().lease_ms
+            except STALE:
                 self._lose(mail)
-            elif mail.wanted and not self.over:
-                self._leases.hold(mail, mail.delivered.lease_ms)
+            except PostroomError:
+                if mail.wanted and not self.over:
+                    self._leases.hold(mail, mail.delivered.lease_ms)
+            else:
+                if mail.wanted:
+                    self._leases.hold(mail, lease_ms)
 
         if not self.over:
-            self._requests.tell(EXTEND, fields, told)
+            self._requests.ask(EXTEND, fields).then(told)
 
     # -- inside -----------------------------------------------------------------------------------
-
-    def _begin(
-        self,
-        mail: Mail[Any],
-        verb: Verb,
-        fields: bytes,
-        waiter: asyncio.Future[Any] | None,
-        *,
-        decoded: bool = False,
-    ) -> None:
-        if mail.state != HELD:
-            raise RuntimeError(f"{mail!r} was acked or given back before")
-        pending = Settling(
-            verb=verb, repeat=True, holding=self, mail=mail, waiter=waiter, decoded=decoded
-        )
-        self._requests.put(pending, fields)
-        mail.state = SETTLING
-        self._settling += 1
 
     def _look_settled(self) -> None:
         if self._settled is not None:

@@ -19,8 +19,9 @@ from clients.holding import Holding
 from clients.identity import Identity
 from clients.leases import Leases
 from clients.mail import Mail
+from clients.pending import Verb
 from clients.questions import RECEIPT, Questions
-from clients.requests import Requests, Verb
+from clients.requests import Requests, unheard
 
 UPDATE: Final = Verb(UpdatePresence)
 MOST_CAPACITY: Final = 10_000
@@ -150,7 +151,7 @@ class Intake:
             return
         self._identity.said["capacity"] = capacity
         fields = msgspec.json.encode({"capacity": capacity})
-        self._requests.tell(UPDATE, fields)
+        self._requests.ask(UPDATE, fields).then(unheard)
 
     # -- inside -----------------------------------------------------------------------------------
 

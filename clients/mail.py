@@ -6,7 +6,6 @@ is the intake's.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -17,7 +16,7 @@ from msgspec import UNSET, Raw, Struct
 from broker.wire.mail import Acked, Delivery, Extended, Nacked, Sent
 from clients.errors import BodyUnreadable
 from clients.outputs import output
-from clients.requests import Verb
+from clients.pending import Pending, Verb
 from clients.settling import ACK, NACK, Outputs, acking, extending, nacking
 
 T = TypeVar("T")
@@ -42,8 +41,8 @@ class Desk(Protocol):
     def settle(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Coroutine[Any, Any, Any]:
         """End the claim, and wait for the answer."""
 
-    def start_settling(self, mail: Mail[Any], verb: Verb, fields: bytes) -> asyncio.Future[Any]:
-        """End the claim; the future is the answer."""
+    def start_settling(self, mail: Mail[Any], verb: Verb, fields: bytes) -> Pending[Any]:
+        """End the claim."""
 
     def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
         """End the claim; what goes wrong is logged."""
@@ -175,8 +174,8 @@ class Mail(Struct, Generic[T], gc=False, eq=False):
         """Say that it is done, and send the outputs, all in one transaction."""
         return self.desk.settle(self, ACK, acking(self.delivered, outputs))
 
-    def start_ack(self, outputs: Outputs = ()) -> asyncio.Future[Acked]:
-        """Ack without waiting: it leaves with this turn of the loop, the future is its answer."""
+    def start_ack(self, outputs: Outputs = ()) -> Pending[Acked]:
+        """Ack without waiting: it leaves with this turn of the loop."""
         return self.desk.start_settling(self, ACK, acking(self.delivered, outputs))
 
     async def reply(self, body: Any, *, outputs: Outputs = (), **fields: Any) -> Sent:

@@ -18,7 +18,8 @@ from clients.events import Events
 from clients.identity import Identity
 from clients.intake import Intake
 from clients.leases import Leases
-from clients.requests import NO_LIMIT, Requests, Verb
+from clients.pending import Verb
+from clients.requests import NO_LIMIT, Requests, unheard
 from clients.serving import Serving
 
 WATCH: Final = Verb(WatchPeers)
@@ -54,7 +55,7 @@ class Parts:
         if self.identity.watch is not None:
             # A watch ends with its connection. It begins anew with all who are there.
             fields = msgspec.json.encode(self.identity.watch)
-            self.requests.tell(WATCH, fields)
+            self.requests.ask(WATCH, fields).then(unheard)
 
     def over(self, fault: PostroomError) -> None:
         """There will be no other connection."""

@@ -5,7 +5,6 @@ Owns: what a space is, and which nouns have more than the wire gives them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, TypeVar, overload
 
@@ -14,6 +13,7 @@ from clients.caller import TABLE, Caller
 from clients.intake import Intake
 from clients.leases import Leases
 from clients.mail import Mail, reader
+from clients.pending import Pending
 from clients.requests import Requests
 from clients.serving import MailReader
 from clients.work import Work
@@ -58,8 +58,8 @@ class MailRoom(Room):
 
     def start_send(
         self, to: str | Iterable[str], body: Any, *, repeat: bool = False, **fields: Any
-    ) -> asyncio.Future[Sent]:
-        """Send without waiting: it leaves with this turn of the loop, the future is its answer.
+    ) -> Pending[Sent]:
+        """Send without waiting: it leaves with this turn of the loop.
 
         For many at once, where a task for each would cost more than the sends. Further fields are
         those of `mail.send`.

@@ -13,7 +13,7 @@ import msgspec
 from broker.wire.fields import MAX_TEXT_BYTES
 from broker.wire.mail import Ack, Content, Delivery, Extend, Nack
 from clients.outputs import written
-from clients.requests import Verb
+from clients.pending import Verb
 
 ACK: Final = Verb(Ack)
 NACK: Final = Verb(Nack)

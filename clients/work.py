@@ -15,11 +15,11 @@ import msgspec
 from msgspec import UNSET
 
 from broker.wire.dispatch import Finished, Leased, Renew, Renewed
-from broker.wire.frames import Answer
 from clients.errors import BY_CODE, PostroomError, Refused
 from clients.leases import Leases
 from clients.mail import reader
-from clients.requests import Requests, Verb
+from clients.pending import Pending, Verb
+from clients.requests import Requests
 from clients.settling import cut
 
 LAST_SECONDS: Final = 5.0
@@ -155,17 +155,21 @@ class Work:
         if "lease_ms" in self._fields:
             fields["lease_ms"] = self._fields["lease_ms"]
 
-        def told(answer: Answer | PostroomError) -> None:
-            if isinstance(answer, Renewed):
-                if self.wanted:
-                    self._leases.hold(self, answer.lease_ms)
-            elif isinstance(answer, OVER) and self.wanted:
-                self._lost = answer
+        def told(pending: Pending[Renewed]) -> None:
+            if not self.wanted:
+                return
+            lease_ms = self.leased.lease_ms
+            try:
+                lease_ms = pending.result().lease_ms
+            except OVER as fault:
+                self._lost = fault
                 self._scope.cancel()
-            elif self.wanted:
-                self._leases.hold(self, self.leased.lease_ms)
+                return
+            except PostroomError:
+                pass  # it is asked for again in time
+            self._leases.hold(self, lease_ms)
 
-        self._requests.tell(RENEW, msgspec.json.encode(fields), told)
+        self._requests.ask(RENEW, msgspec.json.encode(fields)).then(told)
 
     # -- inside -----------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ output; what it has no answer for it acks again when it is handed over again.
 
 from __future__ import annotations
 
+import faulthandler
 import random
 import signal
 import socket
@@ -100,6 +101,7 @@ class Part:
         self.pen = Pen(directory / f"{name}.lines", name)
         self.stopped = False
         signal.signal(signal.SIGTERM, self._stop)
+        faulthandler.register(signal.SIGUSR1)
 
     def _stop(self, *_: Any) -> None:
         self.stopped = True

@@ -135,9 +135,15 @@ class Run:
 
     def end_part(self, name: str) -> None:
         """Ask a client to come to its end, and see that it did so by itself."""
-        part = self.parts.pop(name)
+        part = self.parts[name]
         part.terminate()
-        code = part.wait(QUIET_SECONDS)
+        try:
+            code: int | str = part.wait(QUIET_SECONDS)
+        except subprocess.TimeoutExpired:
+            part.send_signal(signal.SIGUSR1)  # the log says where its threads are
+            time.sleep(LOOK_SECONDS)
+            code = "nothing"
+        del self.parts[name]
         assert code == 0, f"{name} ended with {code}:\n{(self.directory / 'log').read_text()}"
 
     def round(self, seconds: float) -> None:

@@ -124,6 +124,21 @@ async def test_an_ack_whose_answer_was_lost_is_sent_again(broker: Stub) -> None:
     assert acking.result().duplicate
 
 
+async def test_an_ack_is_sent_again_though_nobody_waits_for_it_any_more(broker: Stub) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        await line.say(delivery())
+        mail = await anext(me.mail())
+        acking = asyncio.ensure_future(mail.ack())
+        await line.request("mail.ack")
+        acking.cancel()
+        resumes(broker)
+        await line.drop()
+        line = await broker.line()
+        await line.answer("mail.ack", ACKED)
+    assert mail.settled
+
+
 async def test_without_a_resume_what_nobody_has_seen_goes_back(broker: Stub) -> None:
     async with join(broker) as me:
         line = await broker.line()
