@@ -1,28 +1,23 @@
-"""Keeping leases alive: one heap and one timer for everything that a client holds.
+"""Keeping leases alive: one table and one timer for everything that a client holds.
 
 Owns: when each lease is renewed next. How it is renewed, and what it is a lease of, is the
-holder's. No task, and no timer of its own, for any of them.
+holder's. Most of what is held is settled long before its lease is half over, so being held costs an
+entry and nothing else; what is due is looked for at every tenth of the shortest lease.
 """
 
 from __future__ import annotations
 
 import asyncio
-from heapq import heapify, heappop, heappush
 from typing import Final, Protocol
 
 SHARE: Final = 0.5
-"""Of a lease, how much passes before it is renewed: the other half is for a slow or lost answer."""
-TOGETHER: Final = 0.1
-"""Of a lease, how much earlier it is renewed to leave in one message with others."""
-IDLE_ENTRIES: Final = 64
-"""So many entries of what is not held any more cost nothing worth saving."""
+"""Of a lease, how much may pass before it is renewed: the rest is for a slow or lost answer."""
+RHYTHM: Final = 0.1
+"""Of the shortest lease, how much passes between two looks. Renewals of one look leave together."""
 
 
 class Held(Protocol):
     """Something that is held under a lease."""
-
-    ticket: int
-    """By which the leases know it; 0 when they don't."""
 
     def renew(self) -> None:
         """Ask for a longer lease. Whoever does calls `Leases.hold` again with the answer."""
@@ -34,64 +29,40 @@ class Leases:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._time = self._loop.time
-        # The heap keeps nothing alive: a mail and its body go when it is settled, not when its
-        # entry comes up.
-        self._heap: list[tuple[float, int, float]] = []
-        self._held: dict[int, Held] = {}
-        self._last = 0
+        self._held: dict[Held, float] = {}
+        """Until when each is to be renewed."""
+        self._rhythm = float("inf")
         self._timer: asyncio.TimerHandle | None = None
-        self._armed = float("inf")
 
     def __len__(self) -> int:
-        """How many entries there are, those of what was let go included."""
-        return len(self._heap)
+        """How much is held."""
+        return len(self._held)
 
     def hold(self, held: Held, lease_ms: int) -> None:
         """Renew this in time, counting from now."""
-        seconds = lease_ms * (SHARE / 1000)
-        due = self._time() + seconds
-        if held.ticket:
-            self._held.pop(held.ticket, None)
-        self._last = held.ticket = ticket = self._last + 1
-        self._held[ticket] = held
-        heappush(self._heap, (due, ticket, seconds))
-        if due < self._armed:
-            self._arm(due)
+        self._held[held] = self._time() + lease_ms * (SHARE / 1000)
+        if lease_ms * (RHYTHM / 1000) < self._rhythm:
+            self._beat(lease_ms * (RHYTHM / 1000))
 
     def let_go(self, held: Held) -> None:
-        """Renew this no more. Its entry goes when there are many of the kind."""
-        self._held.pop(held.ticket, None)
-        held.ticket = 0
-        if len(self._heap) > 2 * len(self._held) + IDLE_ENTRIES:
-            self._heap = [entry for entry in self._heap if entry[1] in self._held]
-            heapify(self._heap)
-            if not self._heap:
-                self._disarm()
+        """Renew this no more."""
+        self._held.pop(held, None)
 
     def close(self) -> None:
         """Renew nothing any more."""
-        self._heap.clear()
         self._held.clear()
-        self._disarm()
+        self._beat(float("inf"))
 
-    def _arm(self, due: float) -> None:
+    def _beat(self, rhythm: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._armed = due
-        self._timer = self._loop.call_at(due, self._due)
+        self._rhythm = rhythm
+        self._timer = self._loop.call_later(rhythm, self._look) if self._held else None
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer, self._armed = None, float("inf")
-
-    def _due(self) -> None:
-        self._timer, self._armed = None, float("inf")
-        now = self._time()
-        heap = self._heap
-        while heap and heap[0][0] - heap[0][2] * TOGETHER <= now:
-            held = self._held.pop(heappop(heap)[1], None)
-            if held is not None:
+    def _look(self) -> None:
+        """Renew what may not wait for the next look; stop looking when nothing is held."""
+        next_look = self._time() + self._rhythm
+        for held in [held for held, due in self._held.items() if due <= next_look]:
+            if self._held.pop(held, None) is not None:
                 held.renew()
-        if heap:
-            self._arm(heap[0][0])
+        self._beat(self._rhythm if self._held else float("inf"))

@@ -70,7 +70,6 @@ class Mail(Struct, Generic[T], gc=False, eq=False):
     read: Read = read_any
     """How `body` is decoded."""
     decoded: Any = UNSET
-    ticket: int = 0
 
     def __repr__(self) -> str:
         """Name the delivery; never show a body."""

@@ -50,7 +50,6 @@ class Work:
         self._leased: Leased | None = None
         self._lost: PostroomError | None = None
         self._finished = False
-        self.ticket = 0
         self.outcome: Any = UNSET
         """What the dispatch is consumed with: any JSON value."""
 

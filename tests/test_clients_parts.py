@@ -1,4 +1,4 @@
-"""The small parts of the client by themselves: leases, joining, stubs, what a hello remembers."""
+"""The small parts of the client by themselves: joining, stubs, what a hello remembers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +17,8 @@ from clients_stub import ALICE, delivery, sent, stub
 import clients
 from broker.wire.operations import OPERATIONS
 from clients import Client, caller, connect, errors, link, output, stubs
-from clients.leases import IDLE_ENTRIES, Leases
 from clients.mail import Mail
 from clients.spaces import SPACES
-
-
-class Thing:
-    """Something that is held and counts its renewals."""
-
-    def __init__(self, leases: Leases) -> None:
-        self.leases = leases
-        self.ticket = 0
-        self.renewed = asyncio.Event()
-
-    def renew(self) -> None:
-        self.renewed.set()
-
-    def let_go(self) -> None:
-        self.leases.let_go(self)
-
-
-async def test_the_heap_forgets_what_was_let_go() -> None:
-    leases = Leases()
-    things = [Thing(leases) for _ in range(1_000)]
-    for thing in things:
-        leases.hold(thing, 3_600_000)
-    for thing in things[:990]:
-        thing.let_go()
-    assert len(leases) <= 10 + 2 * IDLE_ENTRIES
-    for thing in things[990:]:
-        thing.let_go()
-    leases.close()
-
-
-async def test_what_is_held_anew_is_renewed_once_and_what_was_let_go_is_not_kept_alive() -> None:
-    leases = Leases()
-    thing, gone = Thing(leases), Thing(leases)
-    for _ in range(3):
-        leases.hold(thing, 3_600_000)
-    leases.hold(gone, 3_600_000)
-    left = weakref.ref(gone)
-    gone.let_go()
-    del gone
-    assert left() is None
-    assert len(leases._held) == 1
-    leases.close()
-
-
-async def test_the_shortest_lease_is_renewed_first() -> None:
-    leases = Leases()
-    slow, quick = Thing(leases), Thing(leases)
-    leases.hold(slow, 3_600_000)
-    leases.hold(quick, 10)
-    await quick.renewed.wait()
-    assert not slow.renewed.is_set()
-    assert len(leases) == 1
-    leases.close()
 
 
 @pytest.mark.parametrize("most", [10, 20, 200, 100_000])

@@ -21,7 +21,7 @@ CRITICAL: Final = 100
 """From this priority on a delivery is handed over even where no capacity is left."""
 
 
-class Shared(Struct, kw_only=True, gc=False, rename={"from_": "from"}):
+class Shared(Struct, gc=False, rename={"from_": "from"}):
     """The part of `mail.deliver` that is the same for every copy of a message."""
 
     message: str
@@ -50,8 +50,9 @@ def push(
     `place` is the delivery's among those that the presence holds, if it is not the newest.
     """
     assert presence.conversation is not None
-    beyond = (place or len(presence.held)) > presence.capacity
-    preempt = "true" if beyond and letter.priority >= CRITICAL else "false"
+    preempt = "false"
+    if letter.priority >= CRITICAL and (place or len(presence.held)) > presence.capacity:
+        preempt = "true"
     own = (
         f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
         f'"seq":{claim.seq},"to":"{letter.target if written is None else written}",'
@@ -59,25 +60,24 @@ def push(
         f'"lease_ms":{claim.expires_at - turn.now},"claim_expires_at":{claim.expires_at},'
         f'"preempt":{preempt},'
     )
-    turn.pushes.append((presence.conversation, own.encode() + shared(letter)))
+    turn.pushes.append((presence.conversation, own.encode() + (letter.wire or shared(letter))))
 
 
 def shared(letter: Letter) -> bytes:
     """What all deliveries of a message are told alike, as the rest of a JSON object."""
-    if letter.wire is None:
-        assert letter.body is not None
-        message = Shared(
-            message=f"m{letter.id}",
-            from_=letter.sender,
-            kind=letter.kind,
-            priority=letter.priority,
-            body=Raw(letter.body),
-            meta=NULL if letter.meta is None else Raw(letter.meta),
-            reply_to=None if letter.reply_to is None else f"m{letter.reply_to}",
-            sent_at=letter.sent_at,
-            max_attempts=letter.max_attempts,
-        )
-        letter.wire = encode(message)[1:]
+    assert letter.body is not None
+    message = Shared(
+        f"m{letter.id}",
+        letter.sender,
+        letter.kind,
+        letter.priority,
+        Raw(letter.body),
+        NULL if letter.meta is None else Raw(letter.meta),
+        None if letter.reply_to is None else f"m{letter.reply_to}",
+        letter.sent_at,
+        letter.max_attempts,
+    )
+    letter.wire = encode(message)[1:]
     return letter.wire
 
 
