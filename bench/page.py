@@ -23,7 +23,7 @@ SET: dict[str, list[str]] = {
     "ceiling": ["--seconds", "1.5"],
     "pairs": ["--shapes", "1:1,100:1,100:10", "--seconds", "1.5"],
     "burst": [],
-    "steady": ["--seconds", "2", "--rates", "500,2000,5000,10000,20000,40000"],
+    "steady": ["--seconds", "4", "--rates", "500,2000,5000,10000,20000,40000"],
     "fanout": [],
     "backlog": ["--depths", "1000,100000"],
     "idle": [],
