@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from broker import __version__
 from broker.config import ConfigError, load
@@ -21,9 +22,17 @@ def data_directory() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "postroom"
 
 
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, as the other commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the code of wrong usage."""
+        self.exit(WRONG_USAGE, f"postroom: {message} (see {self.prog} --help)\n")
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of the three commands that work on a data directory."""
-    top = argparse.ArgumentParser(prog="postroom", description="The Postroom message broker.")
+    top = Parser(prog="postroom", description="The Postroom message broker.")
     top.add_argument("--version", action="version", version=f"postroom {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serve = commands.add_parser(

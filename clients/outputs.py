@@ -28,5 +28,7 @@ def written(outputs: Iterable[Content | Mapping[str, Any]]) -> list[Any]:
     return [one if isinstance(one, Content) else output(**_plain(one)) for one in outputs]
 
 
-def _plain(one: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(one: object) -> dict[str, Any]:
+    if not isinstance(one, Mapping):
+        raise TypeError(f"an output has the fields of a send, which {type(one).__name__} has not")
     return {name: value for name, value in one.items() if value is not UNSET}

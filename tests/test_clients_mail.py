@@ -207,6 +207,8 @@ async def test_a_wrong_output_is_found_before_anything_is_sent(broker: Stub) -> 
         mail = await anext(me.mail())
         with pytest.raises(TypeError, match="a send takes no colour"):
             mail.ack([{"to": "bob", "body": 1, "colour": 2}])
+        with pytest.raises(TypeError, match="the fields of a send, which str has not"):
+            mail.ack("bob")
         assert not mail.settled
         assert line.idle()
 

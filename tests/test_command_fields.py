@@ -118,7 +118,7 @@ def test_priorities_are_words_or_numbers() -> None:
 
 def test_lists_of_words_are_repeated_or_have_commas() -> None:
     assert made(CreateToken, roles=["session,service"]).roles == ["session", "service"]
-    with pytest.raises(WrongUsage, match="--roles: 'boss' is not one of"):
+    with pytest.raises(WrongUsage, match="--role: 'boss' is not one of"):
         made(CreateToken, roles=["boss"])
     # An agent type may hold anything, a comma too.
     assert made(AddMember, member="bob", agent_types=["a,b", "c"]).agent_types == ["a,b", "c"]

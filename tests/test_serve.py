@@ -155,6 +155,8 @@ def test_a_host_that_others_reach(tmp_path: Path) -> None:
         (["--config", "{here}/none.toml"], "none.toml"),
         (["--config", "{here}/bad.toml"], "limits.nonsense"),
         (["--tls-cert", "{here}/bad.toml"], "--tls-key"),
+        (["--prot", "1"], "--prot"),
+        (["--port", "soon"], "--port"),
     ],
 )
 def test_a_setting_that_cannot_be(tmp_path: Path, arguments: list[str], named: str) -> None:

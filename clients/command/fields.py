@@ -91,6 +91,13 @@ class Field:
         return self.flag[2:]
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """The flag, before it its singular where one word is given each time."""
+        if self.kind in (Kind.CHOICES, Kind.TEXTS) and self.flag.endswith("s"):
+            return self.flag[:-1], self.flag
+        return (self.flag,)
+
+    @property
     def from_file(self) -> bool:
         """Whether the value may come from a file."""
         return self.kind in (Kind.BODY, Kind.LONG_TEXT)

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Sequence
 from errno import errorcode
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from broker import __version__
 from clients.command.failures import (
@@ -23,6 +23,9 @@ from clients.command.failures import (
     WrongUsage,
 )
 from clients.command.steering import STEERING, steer
+
+if TYPE_CHECKING:
+    from cyclopts import MissingArgumentError
 
 TRACEBACK: Final = "POSTROOM_TRACEBACK"
 
@@ -54,10 +57,12 @@ def _main(given: list[str]) -> int:
             one.encode()
     except UnicodeEncodeError:
         return _complain("the arguments are not UTF-8", WRONG_USAGE)
-    from cyclopts import CycloptsError
+    from cyclopts import CycloptsError, MissingArgumentError
 
     try:
         return _run(given)
+    except MissingArgumentError as error:
+        return _complain(_missing(error, given), WRONG_USAGE)
     except CycloptsError as error:
         error.verbose = False
         return _complain(str(error), WRONG_USAGE)
@@ -71,6 +76,15 @@ def _main(given: list[str]) -> int:
         if TRACEBACK in os.environ:
             raise
         return _complain(f"{type(error).__name__}: {error} ({TRACEBACK}=1 says where)", REFUSED)
+
+
+def _missing(error: MissingArgumentError, given: list[str]) -> str:
+    """Which argument is missing, by the name of its place unless its flag was typed."""
+    name = error.argument.name if error.argument else ""
+    if not name or any(word.partition("=")[0] == name for word in given):
+        error.verbose = False
+        return str(error)
+    return f"{name.lstrip('-')} is missing"
 
 
 def _run(given: list[str]) -> int:

@@ -50,10 +50,11 @@ def _placed(field: Field, taken: bool) -> list[Argument]:
 
 def _hint(field: Field, *, taken: bool = False) -> object:
     """The type of an argument and what is said of it."""
-    names: tuple[str, ...] = (field.flag,)
-    if field.kind in (Kind.CHOICES, Kind.TEXTS) and field.flag.endswith("s"):
-        names = (field.flag[:-1], field.flag)  # one word each time; the wire's name is plural
-    said: dict[str, Any] = {"name": None if taken else names, "help": _help(field), "negative": ()}
+    said: dict[str, Any] = {
+        "name": None if taken else field.flags,
+        "help": _help(field),
+        "negative": (),
+    }
     match field.kind:
         case Kind.SWITCH:
             if field.default is True:

@@ -51,7 +51,7 @@ def _value(field: Field, given: Mapping[str, Any]) -> object:
             raw = _json(field.flag, value)
             return raw if Raw in field.alternatives else _decoded(field, raw)
         case Kind.CHOICES:
-            return chosen(field.flag, value, field.choices)
+            return chosen(field.flags[0], value, field.choices)
         case Kind.TARGETS:
             # An address has no comma: several of them may stand in one argument.
             several = value.split(",")
