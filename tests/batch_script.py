@@ -66,9 +66,9 @@ Chunk = list[tuple[int, list[Move]]]
 class EndingLine(RecordingLine):
     """A socket that takes nothing more once it was closed."""
 
-    def send(self, frame: bytes) -> None:
+    def send(self, *frames: bytes) -> None:
         if self.closed is None:
-            super().send(frame)
+            super().send(*frames)
 
     deliver = send
 

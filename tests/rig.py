@@ -70,9 +70,9 @@ class RecordingLine:
         self.held = 0
         self.pings = 0
 
-    def send(self, frame: bytes) -> None:
-        self.raw.append(frame)
-        self.frames.append(msgspec.json.decode(frame))
+    def send(self, *frames: bytes) -> None:
+        self.raw += frames
+        self.frames += map(msgspec.json.decode, frames)
 
     deliver = send
 

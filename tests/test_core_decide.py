@@ -66,10 +66,13 @@ class Desk:
     def decide(self, *requests: Any, who: Any = None) -> list[Any]:
         """The frames that are to leave."""
         self.decider.decide(who or self.caller, list(requests))
-        return [
-            msgspec.json.decode(frame, type=Reply) if isinstance(frame, bytes) else frame
-            for _, frame in self.turn.control
-        ]
+        said: list[Any] = []
+        for _, frame in self.turn.control:
+            if isinstance(frame, list):  # answers, one behind the other
+                said += [msgspec.json.decode(answer, type=Reply) for answer in frame]
+            else:
+                said.append(frame)
+        return said
 
     def counts(self, request: Any) -> dict[str, int]:
         counts = self.operations.table[request].counts

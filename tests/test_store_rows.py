@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from broker.store.rows import AT_ONCE, widened, write
+from broker.store.queries import parse
+from broker.store.rows import AT_ONCE, MOST_VALUES, widened, write
 
 
 @pytest.fixture
@@ -78,3 +81,15 @@ def test_only_plain_inserts_are_widened() -> None:
         "(?3, ?4, ?3, 'numbered'), "
     )
     assert wide.endswith(f"(?{2 * AT_ONCE - 1}, ?{2 * AT_ONCE}, ?{2 * AT_ONCE - 1}, 'numbered')")
+
+
+def test_the_statements_of_a_mail_are_widened_and_none_is_too_wide(checkout: Path) -> None:
+    wide = {
+        name: widened(statement)
+        for file in (checkout / "broker").rglob("*.sql")
+        for name, statement in parse(file).items()
+    }
+    for name in ("insert_message", "insert_rare_message", "insert_claimed", "insert_queued"):
+        assert wide[name] is not None, name
+    values = [int(number) for one in wide.values() if one for number in re.findall(r"\?(\d+)", one)]
+    assert max(values) <= MOST_VALUES

@@ -49,6 +49,8 @@ class Decider:
         """Decide some requests of one connection, in their order."""
         turn, table, stirred = self._turn, self._table, self._turn.stirred
         turn.conversation, turn.part = conversation, requests
+        control, said = turn.control, -1
+        answers: list[bytes] = []
         for request in requests:
             operation = table.get(type(request))
             if operation is None:
@@ -73,7 +75,11 @@ class Decider:
             else:
                 operation.counts["ok"] += 1
                 if answer is not LATER and request.id is not UNSET:
-                    turn.control.append((conversation, encode(Reply(request.id, answer))))
+                    if len(control) != said:
+                        answers = []
+                        control.append((conversation, answers))
+                        said = len(control)
+                    answers.append(encode(Reply(request.id, answer)))
             if stirred:
                 self._settle()
 

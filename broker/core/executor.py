@@ -182,8 +182,8 @@ class Executor:
         self.batches += 1
         self.measures.batch(batch, self._clock.monotonic())
         for conversation, frame in turn.control:
-            if type(frame) is bytes:
-                conversation.line.send(frame)
+            if type(frame) is list:  # answers, encoded when they were decided
+                conversation.line.send(*frame)
             else:
                 conversation.say(frame)
         for conversation, delivery in turn.pushes:

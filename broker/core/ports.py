@@ -33,8 +33,8 @@ class Line(Protocol):
     batch: bool
     """Whether several frames may leave as one JSON array (the peer's hello said so)."""
 
-    def send(self, frame: bytes) -> None:
-        """Queue a reply or an event, before every delivery that still waits."""
+    def send(self, *frames: bytes) -> None:
+        """Queue replies and events, before every delivery that still waits."""
 
     def deliver(self, frame: bytes) -> None:
         """Queue a delivery, behind all replies and events."""

@@ -66,12 +66,12 @@ class Writer(asyncio.Protocol, ABC):
         self._left = 0  # bytes in the stuffed transport when last looked at
         self._progress = 0.0  # when that number last fell
 
-    def send(self, frame: bytes) -> None:
+    def send(self, *frames: bytes) -> None:
         if self._stage is not OPEN:
             return
         outbox = self._outbox
-        outbox.replies.append(frame)
-        outbox.size += len(frame)
+        outbox.replies += frames
+        outbox.size += sum(map(len, frames))
         if not self._touched:
             self._touched = True
             self._hub.touch(self)

@@ -11,12 +11,13 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Final
 
 Row = tuple[Any, ...]
 
-AT_ONCE: Final = 64  # with more, little is left to gain; 15 values each stay below 999 of them
+AT_ONCE: Final = 64  # with more, little is left to gain
+MOST_VALUES: Final = 999  # of one statement, in SQLite before 3.32
 
 INSERT: Final = re.compile(r"(INSERT INTO .* VALUES )(\(.*\))", re.DOTALL)
 VALUE: Final = re.compile(r"\?(\d*)")
@@ -36,17 +37,19 @@ def write(connection: sqlite3.Connection, sql: str, rows: Sequence[Row]) -> int:
 
 @cache
 def widened(sql: str) -> str | None:
-    """The same statement for `AT_ONCE` rows, or None: it inserts nothing, or under conditions."""
+    """The same statement for `AT_ONCE` rows; None if it is no plain INSERT, or has many values."""
     parts = INSERT.fullmatch(sql)
     if parts is None:
         return None
     into, row = parts.groups()
-    return into + ", ".join(_numbered(row, place) for place in range(AT_ONCE))
-
-
-def _numbered(row: str, place: int) -> str:
-    """A row's values, with the numbers that they have in that place."""
     given = [int(number or 0) for number in VALUE.findall(row)]
     width = max(given) or len(given)
-    counted = iter(range(1, width + 1))
-    return VALUE.sub(lambda value: f"?{int(value[1] or next(counted)) + place * width}", row)
+    if width * AT_ONCE > MOST_VALUES:
+        return None
+    return into + ", ".join(_numbered(row, place * width) for place in range(AT_ONCE))
+
+
+def _numbered(row: str, before: int) -> str:
+    """A row's values, numbered behind so many others."""
+    counted = count(1)
+    return VALUE.sub(lambda value: f"?{int(value[1] or next(counted)) + before}", row)

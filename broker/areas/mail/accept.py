@@ -16,9 +16,9 @@ from broker.areas.mail.ending import tell_refused
 from broker.areas.mail.keys import recall, remember
 from broker.areas.mail.numbers import take_numbers
 from broker.areas.mail.records import known_message
-from broker.areas.mail.targets import Reached, resolve
+from broker.areas.mail.targets import resolve
 from broker.config import SECOND
-from broker.core.house import Member, Presence
+from broker.core.house import Mailbox, Member, Presence
 from broker.core.operations import Operations
 from broker.core.queue import Letter
 from broker.core.turn import Turn
@@ -60,7 +60,9 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
     if content.reply_to is not None:
         reply_to = known_message(turn, member, content.reply_to)
     if not answers or reply_to != answers:
-        _check_depth(reached, settings.mail.max_depth)
+        for box, _, direct in reached:
+            if direct and box.unfinished >= settings.mail.max_depth:
+                raise _full(box)
     else:
         reached = [(box, target, True) for box, target, _ in reached]
     to = content.to
@@ -95,7 +97,8 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         turn.later(INSERT_MESSAGE, row)
     else:
         turn.later(INSERT_RARE_MESSAGE, (*row, int(content.receipt), reply_to, meta))
-    expires_at = turn.now + life_ms(turn, content.ttl_ms, priority)
+    ttl_ms = content.ttl_ms
+    expires_at = turn.now + (life_ms(turn, priority) if ttl_ms is None else ttl_ms)
     copies = deliver(turn, letter, reached, expires_at, content.delay_ms)
     if not letter.plain and not all(direct for _, _, direct in reached):
         tell_refused(turn, letter.id, len(reached))
@@ -153,12 +156,10 @@ def _meta(raw: msgspec.Raw) -> bytes | None:
     return None if meta == b"null" else meta
 
 
-def _check_depth(reached: Reached, most: int) -> None:
-    for box, _, direct in reached:
-        if direct and box.unfinished >= most:
-            raise Refused(
-                "mailbox_full",
-                f"{box.address} holds {most} unfinished deliveries",
-                detail={"mailbox": box.address},
-                retry_after_ms=SECOND,
-            )
+def _full(box: Mailbox) -> Refused:
+    return Refused(
+        "mailbox_full",
+        f"{box.address} holds {box.unfinished} unfinished deliveries",
+        detail={"mailbox": box.address},
+        retry_after_ms=SECOND,
+    )

@@ -14,7 +14,7 @@ from broker.core.house import Mailbox
 from broker.core.queue import Letter, Parcel
 from broker.core.turn import Turn
 from broker.store.queries import Queries
-from broker.wire.mail import Copy, DeliveryState
+from broker.wire.mail import Copy
 
 sql = Queries(__file__)
 INSERT_QUEUED = sql.take("insert_queued")
@@ -27,10 +27,8 @@ WORK: Final = 50
 STRETCH_BITS: Final = 14  # a stretch of 16,384 numbers is looked through in about a millisecond
 
 
-def life_ms(turn: Turn, asked: int | None, priority: int) -> int:
+def life_ms(turn: Turn, priority: int) -> int:
     """How long a delivery lives that nobody takes: news is stale sooner than work."""
-    if asked is not None:
-        return asked
     mail = turn.settings.mail
     return mail.ttl_ms if priority >= WORK else mail.info_ttl_ms
 
@@ -48,20 +46,20 @@ def deliver(
         written = None if target == letter.target else target
         full = not direct and box.unfinished >= turn.settings.mail.max_depth
         presence = None if delay_ms or full else ready_drainer(box, letter.priority)
-        state: DeliveryState = "claimed"
-        depth = 0
+        listed = len(copies) < LISTED
         if presence is not None:
-            born_claimed(turn, letter, seq, box, presence, expires_at, written)
+            claim = born_claimed(turn, letter, seq, box, presence, expires_at, written)
+            if listed:
+                copies.append(Copy(claim.delivery, box.address, "claimed", False, 0, "online"))
         elif full:
-            state = "expired"
             row = (seq, box.id, letter.id, letter.priority, expires_at, turn.now, written)
             turn.later(INSERT_REFUSED, row)
+            if listed:
+                copies.append(Copy(f"d{seq}", box.address, "expired", False, 0, transport(box)))
         else:
-            state = "queued"
             depth = _enqueue(turn, letter, seq, box, expires_at, delay_ms, written)
-        if len(copies) < LISTED:
-            queued = state == "queued"
-            copies.append(Copy(f"d{seq}", box.address, state, queued, depth, transport(box)))
+            if listed:
+                copies.append(Copy(f"d{seq}", box.address, "queued", True, depth, transport(box)))
         seq += 2
     return copies
 

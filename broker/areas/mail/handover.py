@@ -82,7 +82,7 @@ def born_claimed(
     presence: Presence,
     expires_at: int,
     written: str | None,
-) -> None:
+) -> Claim:
     """Store a new delivery as claimed already, and push it from memory."""
     claim = hold(turn, seq, seq, letter, box, presence, turn.settings.mail.lease_ms, born=1)
     row = (
@@ -100,6 +100,7 @@ def born_claimed(
     else:
         turn.later(INSERT_CLAIMED_OF_MANY, (*row, written))
     push(turn, claim, letter, written, presence, 0, 1)
+    return claim
 
 
 def claim_parcel(turn: Turn, parcel: Parcel, presence: Presence, lease_ms: int) -> Claim:

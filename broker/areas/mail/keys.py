@@ -46,7 +46,7 @@ def content_of(turn: Turn, content: Send | Content, priority: int) -> bytes:
             content.to,
             content.kind,
             priority,
-            None if content.ttl_ms == life_ms(turn, None, priority) else content.ttl_ms,
+            None if content.ttl_ms == life_ms(turn, priority) else content.ttl_ms,
             content.delay_ms,
             content.reply_to,
             content.receipt,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from broker.core.house import Claim, Presence
 from broker.core.queue import Letter, Parcel
@@ -17,22 +17,9 @@ from broker.wire.fields import NULL
 from broker.wire.frames import encode
 from broker.wire.mail import Delivery
 
+PLAIN: Final = '"message"'
 CRITICAL: Final = 100
 """From this priority on a delivery is handed over even where no capacity is left."""
-
-
-class Shared(Struct, gc=False, rename={"from_": "from"}):
-    """The part of `mail.deliver` that is the same for every copy of a message."""
-
-    message: str
-    from_: str
-    kind: str
-    priority: int
-    body: Raw
-    meta: Raw
-    reply_to: str | None
-    sent_at: int
-    max_attempts: int
 
 
 def push(
@@ -66,19 +53,16 @@ def push(
 def shared(letter: Letter) -> bytes:
     """What all deliveries of a message are told alike, as the rest of a JSON object."""
     assert letter.body is not None
-    message = Shared(
-        f"m{letter.id}",
-        letter.sender,
-        letter.kind,
-        letter.priority,
-        Raw(letter.body),
-        NULL if letter.meta is None else Raw(letter.meta),
-        None if letter.reply_to is None else f"m{letter.reply_to}",
-        letter.sent_at,
-        letter.max_attempts,
+    kind = PLAIN if letter.kind == "message" else encode(letter.kind).decode()
+    reply_to = "null" if letter.reply_to is None else f'"m{letter.reply_to}"'
+    head = (
+        f'"message":"m{letter.id}","from":"{letter.sender}","kind":{kind},'
+        f'"priority":{letter.priority},"reply_to":{reply_to},"sent_at":{letter.sent_at},'
+        f'"max_attempts":{letter.max_attempts},"body":'
     )
-    letter.wire = encode(message)[1:]
-    return letter.wire
+    parts = head.encode(), letter.body, b',"meta":', letter.meta or b"null", b"}"
+    letter.wire = wire = b"".join(parts)
+    return wire
 
 
 def told(turn: Turn, claim: Claim, parcel: Parcel) -> Delivery:
