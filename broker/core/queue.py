@@ -29,7 +29,7 @@ class Letter(Struct, eq=False, gc=False):
     target: str
     kind: str
     priority: int
-    body: bytes | None
+    body: bytes | bytearray | None
     """None when it is too big to be kept, or not read yet: it is read when it is handed over."""
     meta: bytes | None
     reply_to: int | None

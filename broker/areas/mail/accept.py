@@ -66,13 +66,14 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
     else:
         reached = [(box, target, True) for box, target, _ in reached]
     to = content.to
+    body = bytearray(content.body)  # bytes would go through sqlite3's slow adaption
     letter = Letter(
         take_numbers(turn, max(len(reached), 1)),
         caller.box.address,
         to if type(to) is str else msgspec.json.encode(to).decode(),
         kind,
         priority,
-        bytes(content.body),
+        body,
         meta,
         reply_to,
         turn.now,
@@ -88,7 +89,7 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
         letter.target,
         kind,
         priority,
-        bytearray(content.body),  # bytes would go through sqlite3's slow adaption
+        body,
         turn.now,
         len(reached),
         letter.max_attempts,
