@@ -2,7 +2,8 @@
 
 Owns: the same frames, tables and commits as the broker's straight path, over the same library and
 event loop, without one rule: no tokens, no limits, no queues, no presence. What the broker carries
-is measured against it. Must not import the broker: its speed is the yardstick, not a copy.
+is measured against it. Must not import the broker, but for how it opens its database and writes
+rows (`tables`): its speed is the yardstick, not a copy.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Decider:
             else:
                 operation.counts["ok"] += 1
                 if answer is not LATER and request.id is not UNSET:
-                    if len(control) != said:
+                    if len(control) != said:  # what was said in between keeps its place
                         answers = []
                         control.append((conversation, answers))
                         said = len(control)

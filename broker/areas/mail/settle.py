@@ -51,7 +51,7 @@ def ack(turn: Turn, caller: Presence, request: Ack) -> Acked | Raw:
         settle(turn, claim)
         if claim.number >= turn.first_number:
             turn.writer.flush()  # guessed, not told: its claim is still to be written
-        if claim.number == claim.seq:
+        if claim.number == claim.seq:  # claimed at birth, as nearly all are
             turn.gather(ACK_BORN, turn.now, claim.seq)
         else:
             turn.later(ACK, (turn.now, claim.seq, claim.number))

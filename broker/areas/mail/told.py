@@ -17,7 +17,8 @@ from broker.wire.fields import NULL
 from broker.wire.frames import encode
 from broker.wire.mail import Delivery
 
-PLAIN: Final = '"message"'
+USUAL_KIND: Final = '"message"'
+"""As it stands in JSON: nearly every message is of this kind."""
 CRITICAL: Final = 100
 """From this priority on a delivery is handed over even where no capacity is left."""
 
@@ -53,7 +54,7 @@ def push(
 def shared(letter: Letter) -> bytes:
     """What all deliveries of a message are told alike, as the rest of a JSON object."""
     assert letter.body is not None
-    kind = PLAIN if letter.kind == "message" else encode(letter.kind).decode()
+    kind = USUAL_KIND if letter.kind == "message" else encode(letter.kind).decode()
     reply_to = "null" if letter.reply_to is None else f'"m{letter.reply_to}"'
     head = (
         f'"message":"m{letter.id}","from":"{letter.sender}","kind":{kind},'
