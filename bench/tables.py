@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.machine import ROOT
 from broker.store.rows import Row, write
-from broker.store.sqlite import prepare
+from broker.store.sqlite import lay_out, prepare
 
 MIGRATIONS = ROOT / "migrations"
 DATABASE = "postroom.db"
@@ -49,6 +49,8 @@ def create(data: Path) -> sqlite3.Connection:
     for file in sorted(MIGRATIONS.glob("*.sql")):
         if not file.name.endswith(".down.sql"):
             connection.executescript(file.read_text())
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    lay_out(data / f"{DATABASE}-wal")
     return connection
 
 

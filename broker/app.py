@@ -205,6 +205,7 @@ async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     broker = Broker(store, settings, SystemClock(), listen.origins)
     try:
         with usable(directory):
+            store.lay_out_log()
             broker.begin(directory)
         await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
         with usable(directory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from broker.store.sqlite import CHECKPOINT_PAGES, Look, connect, open_store, prepare
 
+PAGE = 4_096
 FULL, NORMAL = 2, 1  # as `PRAGMA synchronous` numbers them
 
 
@@ -74,6 +76,56 @@ async def test_the_log_of_the_last_run_is_taken_over_at_the_start(tmp_path: Path
     finally:
         await store.close()
         left.close()
+
+
+async def test_a_log_is_laid_out_once_and_is_empty_to_sqlite(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    store = await open_store(path, "normal")
+    try:
+        store.lay_out_log()
+        laid_out = store.size()[1]
+        assert laid_out > CHECKPOINT_PAGES * PAGE
+        store.writer.run("INSERT INTO a VALUES (1)")
+        store.writer.commit()
+        store.lay_out_log()
+        assert store.size()[1] == laid_out
+        copy = tmp_path / "copy.db"  # what a start after a crash finds
+        for end in ("", "-wal"):
+            copy.with_name(f"copy.db{end}").write_bytes(path.with_name(f"a.db{end}").read_bytes())
+    finally:
+        await store.close()
+    for left in (path, copy):
+        connection = connect(left.as_uri())
+        assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]
+        connection.close()
+
+
+async def test_a_start_after_a_crash_before_the_first_commit(tmp_path: Path) -> None:
+    path = made(tmp_path)
+    path.with_name("a.db-wal").write_bytes(bytes(5 * PAGE))
+    connection = connect(path.as_uri())
+    prepare(connection, "full")
+    connection.execute("INSERT INTO a VALUES (1)")
+    assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]
+    connection.close()
+
+
+async def test_without_room_for_a_log_that_is_laid_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_: int) -> None:
+        raise OSError(errno.ENOSPC, "made up")
+
+    store = await open_store(made(tmp_path), "full")
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", no_room)
+            store.lay_out_log()
+        assert store.size()[1] == 0
+        store.writer.run("INSERT INTO a VALUES (1)")
+        store.writer.commit()
+    finally:
+        await store.close()
 
 
 async def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:

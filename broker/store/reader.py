@@ -44,7 +44,12 @@ class Look:
 
 def sizes(path: Path) -> tuple[int, int]:
     """Bytes of a database and of its write-ahead log."""
-    return _size(path), _size(path.with_name(path.name + "-wal"))
+    return _size(path), _size(log_of(path))
+
+
+def log_of(path: Path) -> Path:
+    """The write-ahead log of a database."""
+    return path.with_name(f"{path.name}-wal")
 
 
 def _size(path: Path) -> int:
