@@ -115,12 +115,9 @@ class Outbox:
         """
         control = self.control
         if self.size <= room:
-            frames = self.replies
-            if self.deliveries:
-                frames = frames + self.deliveries if frames else self.deliveries
-                self.deliveries = []
-            if frames is self.replies or self.replies:
-                self.replies = []
+            frames = self.replies + self.deliveries
+            self.replies.clear()
+            self.deliveries.clear()
             self.size = 0
         else:
             room -= len(control)
