@@ -106,7 +106,6 @@ class Driver:
         traffic = self._traffic
         now = now_ns()
         traffic.stored(number, now)
-        traffic.check()
         if traffic.answered_draws:
             self.send(sender, now)
 
@@ -122,14 +121,11 @@ class Driver:
     def _settled(self, copy: int, acking: Pending[Acked]) -> None:
         if not self._failed(acking):
             self._traffic.settled(copy, now_ns())
-            self._traffic.check()
 
     def _failed(self, done: Pending[Any]) -> bool:
-        try:
-            done.result()
-        except Closed:
-            return True
-        except PostroomError as fault:
-            self._traffic.fail(f"the client failed: {fault}")
-            return True
-        return False
+        """Whether it went wrong; what else an answer says is read by who wants to know it."""
+        if done.fault is None:
+            return False
+        if not isinstance(done.fault, Closed):
+            self._traffic.fail(f"the client failed: {done.fault}")
+        return True

@@ -62,7 +62,6 @@ class Caller(asyncio.Protocol):
             elif isinstance(event, Response):
                 self.opened.set_result(None)
         self.drain()
-        traffic.check()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """During a run nobody may leave."""

@@ -55,7 +55,6 @@ class Peer(Wire):
 
     def read(self) -> None:
         """Is everything through?"""
-        self._traffic.check()
 
     def hello(self, token: str, capacity: int, groups: tuple[str, ...]) -> None:
         """Say who this is: a service, so that mail goes to the member's own mailbox."""

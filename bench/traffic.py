@@ -70,6 +70,7 @@ class Traffic:
         """The number of this sender's next message, or -1 when there is none."""
         if now >= self._stop_at:
             self._open = 0
+            self._check()
             return -1
         if not self._left[sender]:
             return -1
@@ -91,7 +92,7 @@ class Traffic:
         """Nothing more is sent; the run ends when all that was sent is through."""
         self._open = 0
         self._stop_at = 0
-        self.check()
+        self._check()
 
     def target(self, sender: int) -> int:
         """The peer that this sender's next message goes to; one past the last is all receivers."""
@@ -116,6 +117,8 @@ class Traffic:
         self._stored[number] += 1
         self.stored_count += 1
         self._replies.append(now - self._sent_at[number])
+        if self._open <= 0:
+            self._check()
         return self._sender[number]
 
     def arrived(self, number: int, now: int, peer: int = 0) -> int:
@@ -129,6 +132,7 @@ class Traffic:
         self._deliveries.append(now - self._sent_at[number])
         if self.case.acks_after:
             self._through(number, now)
+            self._check()
         return copy
 
     def settled(self, copy: int, now: int) -> None:
@@ -139,6 +143,8 @@ class Traffic:
         self._acks.append(now - self._arrived_at[copy])
         if self._copies > 1 and not self.case.acks_after:
             self._through(copy // self._copies, now)
+        if self._open <= 0:
+            self._check()
 
     def _through(self, number: int, now: int) -> None:
         """One more copy is where it should be; is it the last?"""
@@ -146,8 +152,8 @@ class Traffic:
         if not self._missing[number] and self.complete is not None:
             self.complete(self._sender[number], now)
 
-    def check(self) -> None:
-        """To be called after a step or a batch of them: is everything through?"""
+    def _check(self) -> None:
+        """Is everything through?"""
         if (
             self._open <= 0
             and self.stored_count >= self.taken

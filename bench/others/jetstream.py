@@ -104,14 +104,12 @@ class Driver:
         sender = self._traffic.stored(int(message.subject.rpartition(".")[2]), now)
         if self._traffic.answered_draws and (number := self._traffic.take(sender, now)) >= 0:
             await self._publish(sender, number)
-        self._traffic.check()
 
     async def _received(self, message: Any) -> None:
         traffic = self._traffic
         copy = traffic.arrived(traffic.number(message.data), now_ns())
         await message.ack()
         traffic.settled(copy, now_ns())
-        traffic.check()
 
     async def _error(self, fault: Exception) -> None:
         failed = RunFailed(f"nats-py: {fault!r}")

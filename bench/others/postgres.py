@@ -123,7 +123,6 @@ class Driver:
                 traffic.stored(number, now)
                 if traffic.answered_draws:
                     self.send(sender, now)
-            traffic.check()
 
     async def _receive(self, index: int, claim: Any, ack: Any) -> None:
         traffic, wake = self._traffic, self._wake_receiver[index]
@@ -139,7 +138,6 @@ class Driver:
             now = now_ns()
             for copy in copies:
                 traffic.settled(copy, now)
-            traffic.check()
             wake.set()
 
     def _spawn(self, work: Any) -> None:

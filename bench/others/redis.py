@@ -100,7 +100,6 @@ class Driver:
                 traffic.stored(number, now)
                 if traffic.answered_draws:
                     self.send(sender, now)
-            traffic.check()
 
     async def _receive(self, index: int, connection: Any) -> None:
         traffic, stream = self._traffic, f"m{index}"
@@ -114,7 +113,6 @@ class Driver:
             now = now_ns()
             for copy in copies:
                 traffic.settled(copy, now)
-            traffic.check()
 
     def _spawn(self, work: Any) -> None:
         # The driver owns these: `close` ends them.
