@@ -307,6 +307,27 @@ async def test_a_ping_for_each_interval(tmp_path: Path) -> None:
         assert peer.line.pings == 2
 
 
+@pytest.mark.parametrize(("ping_ms", "pong_ms", "rhythm"), [(1_000, 2_200, 1), (3_000, 2_200, 1.1)])
+async def test_who_is_quiet_is_asked_before_it_counts_as_silent(
+    tmp_path: Path, ping_ms: int, pong_ms: int, rhythm: float
+) -> None:
+    """Also soon after its hello, for which it had longer than for a sign of life."""
+    times = {"presence__ping_ms": ping_ms, "presence__pong_ms": pong_ms}
+    async with rig(tmp_path, presence__hello_ms=5_000, **times) as r:
+        await r.join("ann")
+        peer, start = r.connect(), r.clock.monotonic()
+        due = peer.conversation.tick(start)
+        assert due == pytest.approx(start + rhythm)
+        peer.post("hello", member="ann", token=r.tokens["ann"])
+        await r.settle()
+        for pings in (1, 2, 3):
+            r.clock.time += int(rhythm * 1_000)
+            due = peer.conversation.tick(max(r.clock.monotonic(), due))
+            assert peer.line.pings == pings
+            peer.conversation.alive()
+        assert closed(peer) is None
+
+
 async def test_silence_ends_the_connection(tmp_path: Path) -> None:
     async with rig(tmp_path, presence__ping_ms=10_000, presence__pong_ms=25_000) as r:
         peer = await r.join("ann")

@@ -271,27 +271,29 @@ class Conversation:
     def tick(self, now: float) -> float:
         """Hello in time, pings, silence; when to look again."""
         times = self._settings.presence
+        rhythm = times.ping_ms if times.ping_ms < times.pong_ms else times.pong_ms // 2
         if self._closing:
-            return now + times.ping_ms / 1000
+            return now + rhythm / 1000
         if self.presence is None:
-            until = self._started + times.hello_ms / 1000
-            if now >= until and not self.queued:
+            end = self._started + times.hello_ms / 1000
+            if now >= end and not self.queued:
                 self.close(NO_HELLO, "no hello in time")
-                return now + times.ping_ms / 1000
-            return max(until, now + 0.05)
-        if self._paused:
-            self._heard = now
-        dead = self._heard + times.pong_ms / 1000
-        if now >= dead:
-            self._closing = self.full = True
-            self.line.abort()
-            return now + times.ping_ms / 1000
-        ping = self._pinged + times.ping_ms / 1000
+                return now + rhythm / 1000
+            end = max(end, now + 0.05)
+        else:
+            if self._paused:
+                self._heard = now
+            end = self._heard + times.pong_ms / 1000
+            if now >= end:
+                self._closing = self.full = True
+                self.line.abort()
+                return now + rhythm / 1000
+        ping = self._pinged + rhythm / 1000
         if now >= ping:
             self._pinged = now
             self.line.ping()
-            ping = now + times.ping_ms / 1000
-        return min(ping, dead)
+            ping = now + rhythm / 1000
+        return min(ping, end)
 
 
 def _refused(frame: Request | Bad, error: ErrorBody) -> Bad:
