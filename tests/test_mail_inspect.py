@@ -102,6 +102,31 @@ async def test_every_claim_is_told_even_two_of_one_millisecond(tmp_path: Path) -
         ]
 
 
+@pytest.mark.parametrize("end", ["rejected", "nacked", "lapsed"])
+async def test_what_a_dead_letter_was_extended_is_told_once(tmp_path: Path, end: str) -> None:
+    async with desk(tmp_path) as r:
+        bob = await r.join("bob", role="service")
+        (sent,) = await send(bob, "bob", 1, max_attempts=1)
+        mail = await take(bob)
+        for _ in range(2):
+            await r.advance(10)
+            await bob.ask("mail.extend", **held(mail), lease_ms=1_000)
+        if end == "lapsed":
+            await r.advance(1_010)
+        else:
+            await bob.ask("mail.nack", **held(mail), dead=end == "rejected")
+        life = (await traced(bob, sent["message"]))["history"]
+        told = [(step["event"], step.get("count")) for step in life]
+        given_back = "released" if end == "lapsed" else "nacked"
+        assert told == [
+            ("accepted", None),
+            ("claimed", None),
+            ("extended", 2),
+            (given_back, None),
+            ("dead", None),
+        ]
+
+
 @pytest.mark.parametrize("wait", [0, 200])
 async def test_what_is_redriven_is_claimed_after_that(tmp_path: Path, wait: int) -> None:
     async with desk(tmp_path) as r:

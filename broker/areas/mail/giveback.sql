@@ -5,4 +5,6 @@ UPDATE deliveries SET
 WHERE seq = ?
 
 -- name: bury
-UPDATE deliveries SET failures = ?, last_error = coalesce(?, last_error) WHERE seq = ?
+UPDATE deliveries SET
+    failures = ?, last_error = coalesce(?, last_error), extends = 0, extended_at = NULL
+WHERE seq = ?
