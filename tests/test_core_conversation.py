@@ -312,8 +312,12 @@ async def test_who_is_quiet_is_asked_before_it_counts_as_silent(
     tmp_path: Path, ping_ms: int, pong_ms: int, rhythm: float
 ) -> None:
     """Also soon after its hello, for which it had longer than for a sign of life."""
-    times = {"presence__ping_ms": ping_ms, "presence__pong_ms": pong_ms}
-    async with rig(tmp_path, presence__hello_ms=5_000, **times) as r:
+    async with rig(
+        tmp_path,
+        presence__hello_ms=5_000,
+        presence__ping_ms=ping_ms,
+        presence__pong_ms=pong_ms,
+    ) as r:
         await r.join("ann")
         peer, start = r.connect(), r.clock.monotonic()
         due = peer.conversation.tick(start)

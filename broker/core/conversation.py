@@ -271,14 +271,14 @@ class Conversation:
     def tick(self, now: float) -> float:
         """Hello in time, pings, silence; when to look again."""
         times = self._settings.presence
-        rhythm = times.ping_ms if times.ping_ms < times.pong_ms else times.pong_ms // 2
+        rhythm = (times.ping_ms if times.ping_ms < times.pong_ms else times.pong_ms / 2) / 1000
         if self._closing:
-            return now + rhythm / 1000
+            return now + rhythm
         if self.presence is None:
             end = self._started + times.hello_ms / 1000
             if now >= end and not self.queued:
                 self.close(NO_HELLO, "no hello in time")
-                return now + rhythm / 1000
+                return now + rhythm
             end = max(end, now + 0.05)
         else:
             if self._paused:
@@ -287,13 +287,11 @@ class Conversation:
             if now >= end:
                 self._closing = self.full = True
                 self.line.abort()
-                return now + rhythm / 1000
-        ping = self._pinged + rhythm / 1000
-        if now >= ping:
+                return now + rhythm
+        if now >= self._pinged + rhythm:
             self._pinged = now
             self.line.ping()
-            ping = now + rhythm / 1000
-        return min(ping, end)
+        return min(self._pinged + rhythm, end)
 
 
 def _refused(frame: Request | Bad, error: ErrorBody) -> Bad:
