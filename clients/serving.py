@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -63,6 +64,8 @@ class Serving:
         if not callable(handler):
             raise TypeError(f"a handler is called with each mail; {handler!r} can't be called")
         _check_drains(self._intake)
+        if self._intake.fault is not None:
+            raise self._intake.fault.again()
         read = reader(wanted)
         typed = wanted is not None
         self._running += 1
@@ -107,10 +110,24 @@ class Serving:
             except BaseException as interruption:
                 if not mail.settled:
                     mail.give_back(interruption)
-                raise
+                if not _only_its_own(interruption):
+                    raise
+                log.info("the handler of %r was cancelled", mail)
             else:
                 if not mail.settled:
                     mail.done()
+
+
+def _only_its_own(interruption: BaseException) -> bool:
+    """Whether a handler was cancelled by itself or by the application, and serving was not."""
+    if not isinstance(interruption, asyncio.CancelledError):
+        return False
+    if anyio.current_effective_deadline() == -inf:
+        return False
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return True
 
 
 def readable(mail: Mail[Any]) -> bool:

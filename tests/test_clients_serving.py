@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import anyio
@@ -22,7 +22,7 @@ from clients_stub import (
 )
 
 from clients import keeper
-from clients.errors import NotDraining
+from clients.errors import Closed, NotDraining
 from clients.mail import Mail
 
 
@@ -235,6 +235,54 @@ async def test_serving_that_is_cancelled_gives_back_without_blame(broker: Stub) 
         with pytest.raises(asyncio.CancelledError):
             await serving
         assert (await line.answer("mail.nack", NACKED))["blame"] is False
+
+
+async def _cancels_itself() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+async def _waits_for_what_is_cancelled() -> None:
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def _raises() -> None:
+    raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize("end", [_cancels_itself, _waits_for_what_is_cancelled, _raises])
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_handler_that_is_cancelled_gives_back_and_serving_goes_on(
+    broker: Stub, end: Callable[[], Coroutine[Any, Any, None]], concurrency: int
+) -> None:
+    async def handle(mail: Mail[Any]) -> None:
+        if mail.message == "m1":
+            await end()
+        await asyncio.sleep(0)
+
+    async with join(broker) as me:
+        line = await broker.line()
+        serving = asyncio.ensure_future(me.serve(handle, concurrency=concurrency))
+        await line.say(delivery(1))
+        given_back = await line.answer("mail.nack", NACKED)
+        assert (given_back["delivery"], given_back["blame"]) == ("d1", False)
+        await line.say(delivery(2))
+        assert (await line.answer("mail.ack", ACKED))["delivery"] == "d2"
+        assert not serving.done()
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+
+
+async def test_who_has_left_serves_no_more(broker: Stub) -> None:
+    async with join(broker) as me:
+        pass
+    with pytest.raises(Closed):
+        await me.serve(print)
 
 
 async def test_what_can_not_serve_is_refused(broker: Stub) -> None:
