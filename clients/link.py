@@ -275,6 +275,7 @@ async def open_link(uri: WebSocketURI, receiver: Receiver, tls: ssl.SSLContext |
             await loop.create_connection(lambda: link, uri.host, uri.port, ssl=context)
             await link.opened
     except BaseException as fault:
+        link.opened.cancel()  # nobody waits for it any more
         link.abort()
         if isinstance(fault, TimeoutError):
             raise Unreachable(f"{where} does not answer within {OPEN_SECONDS:g} s") from None

@@ -5,10 +5,11 @@ Owns: what a space is, and which nouns have more than the wire gives them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, TypeVar, overload
 
-from broker.wire.mail import Claim, Claimed, Sent
+from broker.wire.mail import Claimed, Sent
 from clients.caller import TABLE, Caller
 from clients.intake import Intake
 from clients.leases import Leases
@@ -21,6 +22,7 @@ from clients.work import Work
 T = TypeVar("T")
 
 SEND: Final = TABLE["mail.send"]
+CLAIM: Final = TABLE["mail.claim"]
 
 
 class Home(Protocol):
@@ -78,16 +80,27 @@ class MailRoom(Room):
     ) -> list[Mail[Any]]:
         """Pull mails: for observers, and for who has capacity 0. They are renewed until settled."""
         read = reader(type)
-        claim = Claim(max=max, wait_ms=wait_ms, lease_ms=lease_ms, mailbox=mailbox)
-        claimed = await self.caller.call(claim)
-        assert isinstance(claimed, Claimed)
-        mails: list[Mail[Any]] = []
-        for delivery in claimed.deliveries:
-            mail = self.home.intake.holding.take(delivery, lease_ms)
-            if mail is not None:
-                mail.read = read
-                mails.append(mail)
+        fields = {"max": max, "wait_ms": wait_ms, "lease_ms": lease_ms, "mailbox": mailbox}
+        claiming: Pending[Claimed] = self.caller.start(CLAIM, fields)
+        try:
+            claimed = await claiming
+        except asyncio.CancelledError:
+            claiming.then(self._unwanted)
+            raise
+        mails = self._held(claimed, lease_ms)
+        for mail in mails:
+            mail.read = read
         return mails
+
+    def _held(self, claimed: Claimed, lease_ms: int | None = None) -> list[Mail[Any]]:
+        taken = [self.home.intake.holding.take(one, lease_ms) for one in claimed.deliveries]
+        return [mail for mail in taken if mail is not None]
+
+    def _unwanted(self, claiming: Pending[Claimed]) -> None:
+        """Nobody waited for these: let others have them at once."""
+        if claiming.fault is None:
+            for mail in self._held(claiming.result()):
+                mail.release("nobody waited for it")
 
 
 class DispatchRoom(Room):
@@ -120,7 +133,7 @@ class DispatchRoom(Room):
             "lease_ms": lease_ms,
         }.items()
         fields = {name: value for name, value in given if value is not None}
-        return Work(self.caller.call, self.home.requests, self.home.leases, fields)
+        return Work(self.caller, self.home.requests, self.home.leases, fields)
 
 
 ROOMS: Final[dict[str, type[Room]]] = {"mail": MailRoom, "dispatch": DispatchRoom}

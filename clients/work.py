@@ -5,8 +5,9 @@ Owns: the lease of one piece of work and how it ends. Knows nothing of how work 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,12 +15,13 @@ import anyio
 import msgspec
 from msgspec import UNSET
 
-from broker.wire.dispatch import Finished, Leased, Renew, Renewed
+from broker.wire.dispatch import Fail, Finished, Leased, Renew, Renewed
+from clients.caller import TABLE, Caller
 from clients.errors import BY_CODE, PostroomError, Refused
 from clients.leases import Leases
 from clients.mail import reader
 from clients.pending import Pending, Verb
-from clients.requests import Requests
+from clients.requests import Requests, unheard
 from clients.settling import cut
 
 LAST_SECONDS: Final = 5.0
@@ -27,9 +29,9 @@ LAST_SECONDS: Final = 5.0
 INTERRUPTED: Final = "interrupted"
 OVER: Final = (BY_CODE["stale_lease"], BY_CODE["lease_expired"], BY_CODE["already_finished"])
 
+LEASE: Final = TABLE["dispatch.lease"]
 RENEW: Final = Verb(Renew)
-
-Call = Callable[..., Awaitable[Any]]
+FAIL: Final = Verb(Fail)
 
 
 class Work:
@@ -40,9 +42,9 @@ class Work:
     """
 
     def __init__(
-        self, call: Call, requests: Requests, leases: Leases, fields: dict[str, Any]
+        self, caller: Caller, requests: Requests, leases: Leases, fields: dict[str, Any]
     ) -> None:
-        self._call = call
+        self._caller = caller
         self._requests = requests
         self._leases = leases
         self._fields = {"call_id": secrets.token_hex(16), **fields}
@@ -97,10 +99,12 @@ class Work:
 
     def __await__(self) -> Generator[Any, None, Leased]:
         """Only take the lease; renewing and ending it is then the caller's."""
-        leased: Leased = yield from self._call(
-            "dispatch.lease", repeat=True, **self._fields
-        ).__await__()
-        return leased
+        leasing: Pending[Leased] = self._caller.start(LEASE, {**self._fields}, repeat=True)
+        try:
+            return (yield from leasing.__await__())
+        except asyncio.CancelledError:
+            leasing.then(self._unwanted)
+            raise
 
     # -- its end ----------------------------------------------------------------------------------
 
@@ -175,8 +179,17 @@ class Work:
     def _named(self) -> dict[str, Any]:
         return {"dispatch": self.leased.dispatch, "lease_token": self.leased.lease_token}
 
+    def _unwanted(self, leasing: Pending[Leased]) -> None:
+        """Nobody waited for the lease: let another attempt have the work at once."""
+        if leasing.fault is None:
+            leased = leasing.result()
+            lease = {"dispatch": leased.dispatch, "lease_token": leased.lease_token}
+            fields = msgspec.json.encode({**lease, "reason": INTERRUPTED, "retryable": True})
+            self._requests.ask(FAIL, fields).then(unheard)
+
     async def _finish(self, op: str, **fields: Any) -> Finished:
-        finished: Finished = await self._call(op, repeat=True, **self._named(), **fields)
+        finished = await self._caller.call(op, repeat=True, **self._named(), **fields)
+        assert isinstance(finished, Finished)
         self._finished = True
         return finished
 
@@ -187,6 +200,11 @@ class Work:
             except Refused as refusal:
                 if not isinstance(refusal, OVER):
                     await self._give_up(refusal)
+                raise
+            except PostroomError:
+                raise  # whether it was consumed is not known
+            except Exception as wrong:
+                await self._give_up(wrong)  # the outcome is no JSON
                 raise
             return
         await self._give_up(fault)

@@ -320,6 +320,19 @@ async def test_a_typed_reader_buries_what_it_can_not_read(broker: Stub) -> None:
         assert "number" in request["reason"]
 
 
+async def test_what_was_pulled_for_nobody_is_given_back(broker: Stub) -> None:
+    async with join(broker, observe=True) as me:
+        line = await broker.line()
+        taking = asyncio.ensure_future(me.mail.take(wait_ms=1_000))
+        asked = await line.request("mail.claim")
+        taking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        await line.ok(asked, {"deliveries": [delivery(1)]})
+        given_back = await line.answer("mail.nack", NACKED)
+        assert (given_back["delivery"], given_back["blame"]) == ("d1", False)
+
+
 async def test_mails_can_be_pulled(broker: Stub) -> None:
     async with join(broker, observe=True) as me, asyncio.TaskGroup() as tasks:
         line = await broker.line()

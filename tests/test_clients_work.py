@@ -119,6 +119,42 @@ async def test_a_body_that_is_cancelled_leaves_it_to_another_attempt(broker: Stu
         assert (failed["reason"], failed["retryable"]) == ("interrupted", True)
 
 
+async def test_a_lease_that_nobody_waits_for_is_given_back_when_it_comes(broker: Stub) -> None:
+    async def work(me: Any) -> None:
+        async with me.dispatch.lease("k"):
+            pytest.fail("it was cancelled before")
+
+    async with join(broker) as me:
+        line = await broker.line()
+        working = asyncio.ensure_future(work(me))
+        asked = await line.request("dispatch.lease")
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        await line.ok(asked, leased())
+        failed = await fields(line, "dispatch.fail")
+        assert failed == {
+            "dispatch": "w1",
+            "lease_token": "t1",
+            "reason": "interrupted",
+            "retryable": True,
+        }
+
+
+async def test_an_outcome_that_is_no_json_fails_the_dispatch(broker: Stub) -> None:
+    async def work(me: Any) -> None:
+        with pytest.raises(TypeError):
+            async with me.dispatch.lease("k") as one:
+                one.outcome = object()
+
+    async with join(broker) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        tasks.create_task(work(me))
+        await line.answer("dispatch.lease", leased())
+        failed = await fields(line, "dispatch.fail")
+        assert (failed["reason"], failed["retryable"]) == ("TypeError", False)
+
+
 async def test_the_body_may_end_it_itself(broker: Stub) -> None:
     async def work(me: Any) -> None:
         async with me.dispatch.lease("k") as one:
