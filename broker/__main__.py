@@ -30,6 +30,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"postroom: {message} (see {self.prog} --help)\n")
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not between 0 and 65535")
+    return port
+
+
 def parser() -> argparse.ArgumentParser:
     """The arguments of the three commands that work on a data directory."""
     top = Parser(prog="postroom", description="The Postroom message broker.")
@@ -40,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument(
-        "--port", type=int, default=7450, help="port, 0 for a free one (%(default)s)"
+        "--port", type=_port, default=7450, help="port, 0 for a free one (%(default)s)"
     )
     serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
     serve.add_argument(

@@ -79,7 +79,7 @@ def test_a_token_may_come_from_a_file_or_standard_input(
     path = tmp_path / "bob.token"
     path.write_text("bobs\n")
     assert places.found(Flags(member="bob", token_file=str(path))).token == "bobs"
-    monkeypatch.setattr("sys.stdin", io.StringIO("piped\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"piped\n")))
     assert places.found(Flags(member="bob", token_file="-")).token == "piped"
     with pytest.raises(WrongUsage, match=r"--token-file: .*nothing"):
         places.found(Flags(token_file=str(tmp_path / "nothing")))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +18,7 @@ from pathlib import Path
 import anyio
 import pytest
 from clients_process import Process
-from command_rig import Done, Here, running
+from command_rig import POSTROOM, Done, Here, running
 
 import broker
 from broker.wire.fields import Role
@@ -226,6 +230,8 @@ async def _add(me: Client, name: str) -> None:
         ("mail send bob", 2, "body is missing"),
         ("mail list --limit", 2, "--limit requires an argument"),
         ("peer list --role boss", 2, "--role: 'boss' is not one of "),
+        ("mail receive --max 0", 2, "--max is at least 1, not 0"),
+        ("serve --port 65536", 2, "65536 is not between 0 and 65535"),
         ("mail frob", 2, 'Unknown command "frob"'),
         ("peer list --frob", 2, "Unknown option: --frob"),
         ("mail redrive", 2, "one of `delivery` and `mailbox`"),
@@ -282,6 +288,52 @@ def test_a_closed_pipe_is_quiet(bob: Here) -> None:
     assert process.stderr.read() == ""
     assert process.wait() == 141
     process.stderr.close()
+
+
+def test_one_interrupt_ends_a_command_that_reads(bob: Here) -> None:
+    process = bob.start("mail", "send", "bob", "-", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write("not all of it")
+    process.stdin.flush()
+    end = time.monotonic() + 20
+    while _unread(process.stdin.fileno()):  # once it has read this, it waits for the rest
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    _, said = process.communicate()
+    assert said == ""
+
+
+def _unread(pipe: int) -> int:
+    """How many bytes of a pipe nobody has read yet."""
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(count)
+
+
+@pytest.mark.parametrize(("closed", "code"), [(0, 2), (1, 0)])
+def test_a_stream_that_is_closed_from_the_start(bob: Here, closed: int, code: int) -> None:
+    words = ["mail", "send", "bob", "-" if closed == 0 else "hi", "--json"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", *POSTROOM, *words],
+        cwd=bob.home,
+        env=bob.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr == ("" if code == 0 else "postroom: standard input is closed\n")
+
+
+def test_a_fault_of_tls_is_told_in_its_own_words(here: Here) -> None:
+    account = look_up(Flags(), here.environment())
+    done = here.run("peer", "list", "--url", account.url.replace("ws:", "wss:"))
+    assert done.code == 3
+    assert "SSL" in done.err
+    assert done.err.count("\n") == 1
 
 
 def test_nothing_is_known_of_a_broker_that_was_never_there(tmp_path: Path) -> None:

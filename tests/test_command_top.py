@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -122,7 +123,8 @@ def test_without_a_terminal_there_is_one_look_only(here: Here) -> None:
     assert here.run("top", "--json").err == "postroom: --json goes with --once\n"
 
 
-def test_q_ends_it_and_gives_the_terminal_back(here: Here) -> None:
+@pytest.mark.parametrize("told", [b"q", signal.SIGTERM])
+def test_it_ends_and_gives_the_terminal_back(here: Here, told: bytes | signal.Signals) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [*POSTROOM, "top", "--every", "100ms"],
@@ -135,7 +137,10 @@ def test_q_ends_it_and_gives_the_terminal_back(here: Here) -> None:
     seen = b""
     while b"each second" not in seen:
         seen += os.read(ours, 65_536)
-    os.write(ours, b"q")
+    if isinstance(told, bytes):
+        os.write(ours, told)
+    else:
+        process.send_signal(told)
     while b"\x1b[?1049l" not in seen:
         seen += os.read(ours, 65_536)
     assert process.wait(20) == 0

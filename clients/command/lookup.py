@@ -7,13 +7,13 @@ format of the profile. Opens no connection.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from clients.command import stdin
 from clients.command.failures import NotReached, WrongUsage
 
 KEYS: Final = ("url", "mesh", "member", "token")
@@ -117,7 +117,7 @@ def _given_token(
     if flags.token is not None:
         return flags.token, "--token"
     if flags.token_file == "-":  # noqa: S105 - the name of standard input
-        return sys.stdin.readline().strip(), "standard input"
+        return stdin.read_line().decode(errors="replace").strip(), "standard input"
     if flags.token_file is not None:
         try:
             return Path(flags.token_file).read_text(encoding="utf-8").strip(), flags.token_file

@@ -33,6 +33,7 @@ TRACEBACK: Final = "POSTROOM_TRACEBACK"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    _open_what_is_closed()
     try:
         code = _main(given)
         # Here, where a closed pipe is still quiet: at the interpreter's end it would not be.
@@ -44,6 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What is still buffered has nowhere to go; the interpreter must not try at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
+
+
+def _open_what_is_closed() -> None:
+    """Where there is nowhere to print, what is printed goes nowhere, instead of failing."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - never closed
 
 
 def _main(given: list[str]) -> int:
@@ -101,7 +110,12 @@ def _run(given: list[str]) -> int:
         command(*bound.args, **bound.kwargs)
         return WRONG_USAGE
     result = command(*bound.args, **bound.kwargs)
-    return _finished(result) if hasattr(result, "__await__") else 0
+    if not hasattr(result, "__await__"):
+        return 0
+    try:
+        return _finished(result)
+    finally:
+        result.close()  # without a word, if it was interrupted before it began
 
 
 def _finished(command: Awaitable[None]) -> int:
@@ -126,7 +140,11 @@ def _finished(command: Awaitable[None]) -> int:
 
 def _said(error: Exception) -> str:
     """What an exception says, with the system's own words for what the system did not do."""
+    from ssl import SSLError
+
     cause = error.__cause__
+    if isinstance(cause, SSLError):  # its numbers are its own, its words are good
+        return str(error)
     if isinstance(cause, OSError) and cause.strerror and (cause.errno or 0) in errorcode:
         return str(error).replace(cause.strerror, os.strerror(cause.errno or 0))
     return str(error)

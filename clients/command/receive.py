@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from broker.wire.mail import Ack, Claim, Claimed, Delivery
 from clients.command.commands import Command, Given, option
+from clients.command.failures import WrongUsage
 from clients.command.parameters import seconds
 from clients.command.session import Session, call
 from clients.command.show import deliveries, document
@@ -41,7 +42,9 @@ async def receive(session: Session, given: Given) -> None:
 
 
 async def _claimed(me: Client, given: Given) -> list[Delivery]:
-    most = given.get("max") or 1
+    most = 1 if given.get("max") is None else given["max"]
+    if most < 1:
+        raise WrongUsage(f"--max is at least 1, not {most}")
     wait = given.get("wait") or 0
     mailbox = given.get("mailbox")
     found: list[Delivery] = []

@@ -108,12 +108,17 @@ async def top(session: Session, given: Given) -> None:
 
 
 async def _live(session: Session, every_ms: int) -> None:
+    import asyncio
+    import signal
+
     import anyio
 
     from clients.command.screen import Screen, keys
 
     async with session.connected(reconnect=True) as me:
         with anyio.CancelScope() as looking, Screen() as screen, keys(looking.cancel):
+            # Without this the terminal would be left as it is now.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, looking.cancel)
             last: Snapshot | None = None
             while True:
                 now = await _answered(me, last)

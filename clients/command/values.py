@@ -6,8 +6,7 @@ is out of bounds is for the broker to refuse: its bounds are the ones that count
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_origin
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from broker.wire import Request
+from clients.command import stdin
 from clients.command.failures import WrongUsage
 from clients.command.fields import Field, Kind
 
@@ -81,15 +81,15 @@ def text_of(name: str, given: Mapping[str, Any]) -> str | None:
     if path is None and value != STANDARD_INPUT:
         return value
     try:
-        read: Callable[[], bytes] = sys.stdin.buffer.read
-        data = read() if path in (None, STANDARD_INPUT) else Path(path or "").read_bytes()
+        here = path is None or path == STANDARD_INPUT
+        data = stdin.read_all() if here else Path(path or "").read_bytes()
         return data.decode()
     except (OSError, ValueError) as error:
         raise WrongUsage(f"--{name}-file: {error}") from error
 
 
 def _json(flag: str, source: str) -> Raw:
-    data = sys.stdin.buffer.read() if source == STANDARD_INPUT else source.encode()
+    data = stdin.read_all() if source == STANDARD_INPUT else source.encode()
     try:
         data.decode()
         # As it stands: what Python has no number for is JSON all the same.
