@@ -1,7 +1,8 @@
 """A short, honest run of everything: `python -m bench report [--write docs/performance.md]`
 
 Owns: the set of commands, and the places of a page that hold their tables, between
-`<!-- bench NAME -->` and `<!-- end -->`. What stands around them is written by people.
+`<!-- bench NAME -->` and `<!-- end -->`, and the pictures that the page shows of them. What stands
+around them is written by people.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bench.machine import ROOT
+from bench.plot import drawn
 from bench.report import Report
 from bench.show import origin, sheets, show
 from bench.traffic import RunFailed
@@ -71,6 +73,7 @@ def main(words: list[str]) -> int:
         if arguments.write:
             page = filled(arguments.write.read_text(), name, markdown(line, report))
             arguments.write.write_text(page)
+            redraw(arguments.write, page, report)
         else:
             show(report, as_json=False)
     return worst
@@ -99,6 +102,13 @@ def markdown(line: list[str], report: Report) -> str:
     parts.append("\n".join(f"- {words}" for words in origin(report)))
     parts += [sheet.markdown() for sheet in sheets(report)]
     return "\n\n".join(parts)
+
+
+def redraw(path: Path, page: str, report: Report) -> None:
+    """Draw the picture of this command anew, if the page shows it."""
+    shown = re.search(rf"\((\S*bench-{report.bench}\.svg)\)", page)
+    if shown and report.series:
+        (path.parent / shown[1]).write_text(drawn(report))
 
 
 def filled(page: str, name: str, text: str) -> str:

@@ -209,3 +209,15 @@ def test_a_picture_has_a_bar_for_each_target_and_lines_for_an_open_loop(tmp_path
     ]
     drawn = plot.drawn(msgspec.structs.replace(made(), series=opened))
     assert drawn.count("<polyline") == 2
+
+
+def test_a_page_gets_the_pictures_that_it_shows(tmp_path: Path) -> None:
+    case = Case(name="c", pattern="pairs", senders=1, receivers=1, seconds=1.0)
+    series = [Series(case=case, target="broker", samples=[sample()])]
+    report = msgspec.structs.replace(made(), series=series)
+    (tmp_path / "pictures").mkdir()
+    text = "![any](pictures/bench-any.svg)"
+    page.redraw(tmp_path / "page.md", text, msgspec.structs.replace(report, bench="other"))
+    assert list((tmp_path / "pictures").iterdir()) == []
+    page.redraw(tmp_path / "page.md", text, report)
+    assert (tmp_path / "pictures" / "bench-any.svg").read_text() == plot.drawn(report)
