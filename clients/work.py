@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -185,7 +186,8 @@ class Work:
             leased = leasing.result()
             lease = {"dispatch": leased.dispatch, "lease_token": leased.lease_token}
             fields = msgspec.json.encode({**lease, "reason": INTERRUPTED, "retryable": True})
-            self._requests.ask(FAIL, fields).then(unheard)
+            with suppress(PostroomError):  # the client has left: the lease ends by itself
+                self._requests.ask(FAIL, fields).then(unheard)
 
     async def _finish(self, op: str, **fields: Any) -> Finished:
         finished = await self._caller.call(op, repeat=True, **self._named(), **fields)
