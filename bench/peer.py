@@ -53,9 +53,6 @@ class Peer(Wire):
         self._ack = self._held.append if traffic.case.acks_after else self.queue
         traffic.delivered.add_done_callback(self._release)
 
-    def read(self) -> None:
-        """Is everything through?"""
-
     def hello(self, token: str, capacity: int, groups: tuple[str, ...]) -> None:
         """Say who this is: a service, so that mail goes to the member's own mailbox."""
         frame: dict[str, object] = {

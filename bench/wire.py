@@ -56,7 +56,6 @@ class Wire(asyncio.Protocol):
                 self._upgraded()
         if self._socket.writes:
             self._drain()
-        self.read()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """During a run nobody may leave."""
@@ -67,9 +66,6 @@ class Wire(asyncio.Protocol):
     def message(self, data: bytes, now: int) -> None:
         """One whole text message has come."""
         raise NotImplementedError
-
-    def read(self) -> None:
-        """All that one read brought has been looked at."""
 
     def fail(self, fault: str) -> None:
         """The connection is of no use any more."""

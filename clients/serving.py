@@ -110,24 +110,25 @@ class Serving:
             except BaseException as interruption:
                 if not mail.settled:
                     mail.give_back(interruption)
-                if not _only_its_own(interruption):
+                if not isinstance(interruption, asyncio.CancelledError) or _ending():
                     raise
+                _go_on()  # it was this handler's own cancellation, or the application's of it
                 log.info("the handler of %r was cancelled", mail)
             else:
                 if not mail.settled:
                     mail.done()
 
 
-def _only_its_own(interruption: BaseException) -> bool:
-    """Whether a handler was cancelled by itself or by the application, and serving was not."""
-    if not isinstance(interruption, asyncio.CancelledError):
-        return False
-    if anyio.current_effective_deadline() == -inf:
-        return False
+def _ending() -> bool:
+    """Whether serving itself is cancelled, and every handler with it."""
+    return anyio.current_effective_deadline() == -inf
+
+
+def _go_on() -> None:
+    """Forget that this task was asked to end."""
     task = asyncio.current_task()
     while task is not None and task.cancelling():
         task.uncancel()
-    return True
 
 
 def readable(mail: Mail[Any]) -> bool:
