@@ -30,11 +30,12 @@ class Parser(argparse.ArgumentParser):
         self.exit(WRONG_USAGE, f"postroom: {message} (see {self.prog} --help)\n")
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError(f"{port} is not between 0 and 65535")
-    return port
+def port(text: str) -> int:
+    """A port; its name is what a text that is no number is told not to be."""
+    number = int(text)
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{number} is not between 0 and 65535")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument(
-        "--port", type=_port, default=7450, help="port, 0 for a free one (%(default)s)"
+        "--port", type=port, default=7450, help="port, 0 for a free one (%(default)s)"
     )
     serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
     serve.add_argument(
