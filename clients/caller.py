@@ -7,8 +7,8 @@ else is made of. A new operation needs no edit here. Knows nothing of connection
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Set
-from typing import Any, Final, cast
+from collections.abc import Callable, Mapping, Set
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Raw
@@ -18,6 +18,8 @@ from broker.wire.operations import OPERATIONS
 from clients.identity import REMEMBERED_OPS, Identity
 from clients.pending import Pending, Verb
 from clients.requests import Requests
+
+T = TypeVar("T")
 
 ONCE_ONLY: Final = frozenset({"member.add", "token.create", "mesh.create", "mail.claim"})
 """What an answer that got lost would give away for ever: secrets that are shown once, claims."""
@@ -140,6 +142,15 @@ class Caller:
         if repeat:
             operation.check_repeat(fields)
         return self._requests.ask(operation, encoded, repeat=repeat)
+
+    async def granted(self, pending: Pending[T], give_back: Callable[[Pending[T]], None]) -> T:
+        """Wait for what the broker grants; what comes when nobody waits any more is given back."""
+        try:
+            return await pending
+        except asyncio.CancelledError:
+            if not self._requests.withdraw(pending):
+                pending.then(give_back)
+            raise
 
     async def do(
         self,

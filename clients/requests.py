@@ -90,6 +90,13 @@ class Requests:
         self.sent[id] = pending
         self._send(frame)
 
+    def withdraw(self, pending: Pending[Any]) -> bool:
+        """Take back what waits to be sent; whether it did."""
+        waits = pending in self._unsent
+        if waits:
+            self._unsent.remove(pending)
+        return waits
+
     def answered(self, id: int | str, ok: Raw, error: ErrorBody | None) -> None:
         """A reply has come."""
         pending = self.sent.pop(id, None)

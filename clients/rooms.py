@@ -5,7 +5,6 @@ Owns: what a space is, and which nouns have more than the wire gives them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import Any, Final, Protocol, TypeVar, overload
 
@@ -82,11 +81,7 @@ class MailRoom(Room):
         read = reader(type)
         fields = {"max": max, "wait_ms": wait_ms, "lease_ms": lease_ms, "mailbox": mailbox}
         claiming: Pending[Claimed] = self.caller.start(CLAIM, fields)
-        try:
-            claimed = await claiming
-        except asyncio.CancelledError:
-            claiming.then(self._unwanted)
-            raise
+        claimed = await self.caller.granted(claiming, self._unwanted)
         mails = self._held(claimed, lease_ms)
         for mail in mails:
             mail.read = read

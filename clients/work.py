@@ -5,7 +5,6 @@ Owns: the lease of one piece of work and how it ends. Knows nothing of how work 
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Generator
 from contextlib import suppress
@@ -16,7 +15,7 @@ import anyio
 import msgspec
 from msgspec import UNSET
 
-from broker.wire.dispatch import Fail, Finished, Leased, Renew, Renewed
+from broker.wire.dispatch import Finished, Leased, Renew, Renewed
 from clients.caller import TABLE, Caller
 from clients.errors import BY_CODE, PostroomError, Refused
 from clients.leases import Leases
@@ -32,7 +31,7 @@ OVER: Final = (BY_CODE["stale_lease"], BY_CODE["lease_expired"], BY_CODE["alread
 
 LEASE: Final = TABLE["dispatch.lease"]
 RENEW: Final = Verb(Renew)
-FAIL: Final = Verb(Fail)
+FAIL: Final = TABLE["dispatch.fail"]
 
 
 class Work:
@@ -49,6 +48,7 @@ class Work:
         self._requests = requests
         self._leases = leases
         self._fields = {"call_id": secrets.token_hex(16), **fields}
+        self._repeatable = "call_id" in fields
         self._scope = anyio.CancelScope()
         self._leased: Leased | None = None
         self._lost: PostroomError | None = None
@@ -101,11 +101,7 @@ class Work:
     def __await__(self) -> Generator[Any, None, Leased]:
         """Only take the lease; renewing and ending it is then the caller's."""
         leasing: Pending[Leased] = self._caller.start(LEASE, {**self._fields}, repeat=True)
-        try:
-            return (yield from leasing.__await__())
-        except asyncio.CancelledError:
-            leasing.then(self._unwanted)
-            raise
+        return self._caller.granted(leasing, self._unwanted).__await__()
 
     # -- its end ----------------------------------------------------------------------------------
 
@@ -155,7 +151,7 @@ class Work:
 
     def renew(self) -> None:
         """Keep the lease."""
-        fields = self._named()
+        fields = _named(self.leased)
         if "lease_ms" in self._fields:
             fields["lease_ms"] = self._fields["lease_ms"]
 
@@ -177,20 +173,19 @@ class Work:
 
     # -- inside -----------------------------------------------------------------------------------
 
-    def _named(self) -> dict[str, Any]:
-        return {"dispatch": self.leased.dispatch, "lease_token": self.leased.lease_token}
-
     def _unwanted(self, leasing: Pending[Leased]) -> None:
-        """Nobody waited for the lease: let another attempt have the work at once."""
-        if leasing.fault is None:
-            leased = leasing.result()
-            lease = {"dispatch": leased.dispatch, "lease_token": leased.lease_token}
-            fields = msgspec.json.encode({**lease, "reason": INTERRUPTED, "retryable": True})
-            with suppress(PostroomError):  # the client has left: the lease ends by itself
-                self._requests.ask(FAIL, fields).then(unheard)
+        """Nobody waited for the lease: let another attempt have the work at once.
+
+        Under a `call_id` of the application's it stays: the next call is to get the same lease.
+        """
+        if leasing.fault is not None or self._repeatable:
+            return
+        fields = {**_named(leasing.result()), "reason": INTERRUPTED, "retryable": True}
+        with suppress(PostroomError):  # the client has left: the lease ends by itself
+            self._caller.start(FAIL, fields).then(unheard)
 
     async def _finish(self, op: str, **fields: Any) -> Finished:
-        finished = await self._caller.call(op, repeat=True, **self._named(), **fields)
+        finished = await self._caller.call(op, repeat=True, **_named(self.leased), **fields)
         assert isinstance(finished, Finished)
         self._finished = True
         return finished
@@ -220,3 +215,7 @@ class Work:
                 await self.fail(reason, error=cut(str(fault)) or None, retryable=interrupted)
             except PostroomError as refusal:
                 fault.add_note(f"the dispatch {self.dispatch} could not be failed: {refusal}")
+
+
+def _named(leased: Leased) -> dict[str, Any]:
+    return {"dispatch": leased.dispatch, "lease_token": leased.lease_token}

@@ -8,9 +8,9 @@ from typing import Any
 
 import anyio
 import pytest
-from clients_stub import Frame, Line, Stub, join, stub
+from clients_stub import Frame, Line, Stub, join, sent, stub, until
 
-from clients import Work, errors
+from clients import Work, errors, keeper
 
 FINISHED: Frame = {"status": "consumed", "duplicate": False}
 IDENTITY = {
@@ -139,6 +139,43 @@ async def test_a_lease_that_nobody_waits_for_is_given_back_when_it_comes(broker:
             "reason": "interrupted",
             "retryable": True,
         }
+
+
+async def test_a_lease_under_a_call_id_of_the_applications_stays_for_its_next_call(
+    broker: Stub,
+) -> None:
+    async with join(broker) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        first = asyncio.ensure_future(me.dispatch.lease("k", call_id="c1"))
+        asked = await line.request("dispatch.lease")
+        first.cancel()
+        await line.ok(asked, leased())
+        again = tasks.create_task(_taken(me))
+        assert (await fields(line, "dispatch.lease", leased()))["call_id"] == "c1"
+        await again
+        assert line.idle()
+
+
+async def _taken(me: Any) -> None:
+    await me.dispatch.lease("k", call_id="c1")
+
+
+async def test_a_lease_that_was_not_asked_for_yet_never_is(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
+    async with join(broker) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        await line.drop()
+        await until(lambda: not me.connected)
+        asking = asyncio.ensure_future(me.dispatch.lease("k"))
+        await asyncio.sleep(0)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        line = await broker.line()
+        tasks.create_task(me.mail.send("bob", 1))
+        await line.answer("mail.send", sent())
 
 
 async def test_an_outcome_that_is_no_json_fails_the_dispatch(broker: Stub) -> None:
