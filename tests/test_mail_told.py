@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from mail_desk import desk, held, send
@@ -64,3 +65,39 @@ async def test_what_waited_is_told_like_what_was_born_claimed(tmp_path: Path) ->
         assert {k: v for k, v in first.items() if k not in own} == {
             k: v for k, v in second.items() if k not in own
         }
+
+
+async def test_each_of_a_batch_is_told_its_own_terms(tmp_path: Path) -> None:
+    ways: list[dict[str, Any]] = [
+        {},
+        {"kind": "job"},
+        {"priority": "info"},
+        {"max_attempts": 9},
+        {"priority": "critical"},
+        {"kind": "job", "priority": 51},
+        {},
+    ]
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=len(ways) + 1)
+        for way in ways:
+            ann.post("mail.send", to="bob", body=way, **way)
+        batches = r.broker.executor.batches
+        await r.settle()
+        assert r.broker.executor.batches == batches + 1
+        ranks = {"critical": 100, "info": 10}
+        mails = bob.mail()
+        told = [(one["kind"], one["priority"], one["max_attempts"]) for one in mails]
+        assert told == [
+            (
+                way.get("kind", "message"),
+                ranks.get(way.get("priority", 50), way.get("priority", 50)),
+                way.get("max_attempts", 5),
+            )
+            for way in ways
+        ]
+        await r.advance(10)
+        await send(ann, "bob", "later")
+        first, last = mails[0], bob.mail()[0]
+        assert last["sent_at"] == first["sent_at"] + 10
+        assert last["claim_expires_at"] == first["claim_expires_at"] + 10

@@ -45,6 +45,7 @@ class Turn:
     __slots__ = (
         "_listeners",
         "again",
+        "alike",
         "all",
         "answered",
         "chance",
@@ -112,6 +113,8 @@ class Turn:
         """Mailboxes in which something may have become deliverable."""
         self.answered: list[tuple[Conversation, int | str]] = []
         """Requests that waited and have their answer now."""
+        self.alike: dict[tuple[Any, ...], str] = {}
+        """What several frames of this batch say in the same words, by what the words depend on."""
         self.draining = False
         self.again: list[Callable[[Turn], None]] = []
         """What is left to do in a later batch."""
@@ -127,6 +130,7 @@ class Turn:
         self.lookings = []
         self.answered = []
         self.stirred.clear()
+        self.alike.clear()
         self.again = []
 
     def undo(self, *entry: Any) -> None:

@@ -10,7 +10,7 @@ from heapq import heappush
 from typing import Final
 
 from broker.areas.mail.numbers import claim_number
-from broker.areas.mail.told import CRITICAL, push
+from broker.areas.mail.told import CRITICAL, push, push_newborn
 from broker.core.house import Claim, House, Mailbox, Presence
 from broker.core.operations import Operations
 from broker.core.queue import KEPT_BODY, WINDOW, Letter, Parcel
@@ -99,7 +99,7 @@ def born_claimed(
         turn.later(INSERT_CLAIMED, row)
     else:
         turn.later(INSERT_CLAIMED_OF_MANY, (*row, written))
-    push(turn, claim, letter, written, presence, 0, 1)
+    push_newborn(turn, claim, letter, written, presence)
     return claim
 
 

@@ -17,8 +17,6 @@ from broker.wire.fields import NULL
 from broker.wire.frames import encode
 from broker.wire.mail import Delivery
 
-USUAL_KIND: Final = '"message"'
-"""As it stands in JSON: nearly every message is of this kind."""
 CRITICAL: Final = 100
 """From this priority on a delivery is handed over even where no capacity is left."""
 
@@ -33,37 +31,57 @@ def push(
     claims: int,
     place: int = 0,
 ) -> None:
-    """Tell the presence, after the commit. Only what differs from copy to copy is written anew.
+    """Tell the presence, after the commit.
 
     `place` is the delivery's among those that the presence holds, if it is not the newest.
     """
     assert presence.conversation is not None
-    preempt = "false"
-    if letter.priority >= CRITICAL and (place or len(presence.held)) > presence.capacity:
-        preempt = "true"
-    own = (
-        f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
-        f'"seq":{claim.seq},"to":"{letter.target if written is None else written}",'
-        f'"mailbox":"{claim.box.address}","attempt":{failures + 1},"claims":{claims},'
+    held = place or len(presence.held)
+    preempt = letter.priority >= CRITICAL and held > presence.capacity
+    terms = _terms(turn, claim, letter, failures, claims, preempt=preempt)
+    turn.pushes.append((presence.conversation, _frame(claim, letter, written, terms)))
+
+
+def push_newborn(
+    turn: Turn, claim: Claim, letter: Letter, written: str | None, presence: Presence
+) -> None:
+    """The same for what was accepted just now: its terms are those of its like in this batch."""
+    if letter.priority >= CRITICAL:
+        push(turn, claim, letter, written, presence, 0, 1)
+        return
+    assert presence.conversation is not None
+    traits = letter.kind, letter.priority, letter.max_attempts
+    terms = turn.alike.get(traits)
+    if terms is None:
+        terms = turn.alike[traits] = _terms(turn, claim, letter, 0, 1, preempt=False)
+    turn.pushes.append((presence.conversation, _frame(claim, letter, written, terms)))
+
+
+def _terms(
+    turn: Turn, claim: Claim, letter: Letter, failures: int, claims: int, *, preempt: bool
+) -> str:
+    """What says nothing of one delivery alone, as a part of a JSON object."""
+    kind = encode(letter.kind).decode()
+    return (
+        f'"kind":{kind},"priority":{letter.priority},"sent_at":{letter.sent_at},'
+        f'"attempt":{failures + 1},"claims":{claims},"max_attempts":{letter.max_attempts},'
         f'"lease_ms":{claim.expires_at - turn.now},"claim_expires_at":{claim.expires_at},'
-        f'"preempt":{preempt},'
+        f'"preempt":{"true" if preempt else "false"}'
     )
-    turn.pushes.append((presence.conversation, own.encode() + (letter.wire or shared(letter))))
 
 
-def shared(letter: Letter) -> bytes:
-    """What all deliveries of a message are told alike, as the rest of a JSON object."""
-    assert letter.body is not None
-    kind = USUAL_KIND if letter.kind == "message" else encode(letter.kind).decode()
-    reply_to = "null" if letter.reply_to is None else f'"m{letter.reply_to}"'
+def _frame(claim: Claim, letter: Letter, written: str | None, terms: str) -> bytes:
+    body, meta, reply_to = letter.body, letter.meta, letter.reply_to
+    assert body is not None
+    answered = "null" if reply_to is None else f'"m{reply_to}"'
     head = (
-        f'"message":"m{letter.id}","from":"{letter.sender}","kind":{kind},'
-        f'"priority":{letter.priority},"reply_to":{reply_to},"sent_at":{letter.sent_at},'
-        f'"max_attempts":{letter.max_attempts},"body":'
+        f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
+        f'"message":"m{letter.id}","seq":{claim.seq},"from":"{letter.sender}",'
+        f'"to":"{letter.target if written is None else written}",'
+        f'"mailbox":"{claim.box.address}",{terms},'
+        f'"reply_to":{answered},"body":'
     )
-    parts = head.encode(), letter.body, b',"meta":', letter.meta or b"null", b"}"
-    letter.wire = wire = b"".join(parts)
-    return wire
+    return b"".join((head.encode(), body, b',"meta":', meta or b"null", b"}"))
 
 
 def told(turn: Turn, claim: Claim, parcel: Parcel) -> Delivery:
