@@ -56,6 +56,8 @@ BAD: Final[tuple[Any, ...]] = (
     {"op": "mail.send", "id": [], "to": "bob", "body": 1},
     {"id": 5},
 )
+PLAIN: Final = "plain"
+"""A send with nothing said that need not be."""
 READS: Final = frozenset({"mail.list", "mail.trace", "token.list", "dispatch.list"})
 
 Move = tuple[str, int, int, int]
@@ -202,7 +204,10 @@ class Author(Player):
         if op == "bad":
             bad = BAD[a % len(BAD)]
             return msgspec.json.encode({"id": self.ids, **bad} if b % 2 and a % 7 else bad)
-        fields = self._fields(number, op, a, b, c)
+        if op == PLAIN:
+            op, fields = "mail.send", {"to": TARGETS[a % len(TARGETS)], "body": b}
+        else:
+            fields = self._fields(number, op, a, b, c)
         return msgspec.json.encode({"op": op, "id": self.ids, **fields})
 
     def _fields(self, number: int, op: str, a: int, b: int, c: int) -> dict[str, Any]:

@@ -11,23 +11,26 @@ import asyncio
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
-from batch_script import CAST, MEMBERS, READS, Author, Chunk, CountingChance, Replayer
+from batch_script import CAST, MEMBERS, PLAIN, READS, Author, Chunk, CountingChance, Replayer
 from failing_storage import FailingStorage, constraint, full
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_dump import agree, remembered, stored
 from rig import Rig, rig
 
+from broker.areas.mail import send as send_module
 from broker.config import Settings
 from broker.core import ring as ring_module
+from broker.core.turn import Turn
 from broker.store.sqlite import Connector, connect
+from broker.wire.mail import Sent
 
 SETTINGS: Final = {
     "store.synchronous": "normal",  # nobody pulls a plug here
@@ -144,8 +147,15 @@ def compare(expected: Rig, found: Rig) -> None:
     agree(expected)
 
 
-async def played_twice(house: House, script: Script, share: int, connector: Connector) -> None:
+async def played_twice(
+    house: House,
+    script: Script,
+    share: int,
+    connector: Connector,
+    prepare: Callable[[Rig], None] = lambda _: None,
+) -> None:
     async with copied(house) as r, copied(house, connector) as other:
+        prepare(other)
         author, replayer = Author(r, house[1]), Replayer(other, house[1])
         for chunk, between in [(OPENING, (None, 0)), *script]:
             told = await author.play(chunk, share)
@@ -223,6 +233,22 @@ def test_a_batch_is_what_its_requests_are_one_by_one(
     monkeypatch.setattr(ring_module, "SHARE", share)
     asyncio.run(played_twice(house, script, share, connect))
     assert quiet(caplog), "a batch had to be run one by one"
+
+
+@some
+@given(script=scripts((*MAIL, *[PLAIN] * 12, "hello", "bye"), 5, 8))
+def test_a_send_goes_the_straight_way_as_it_would_go_the_general_one(
+    house: House, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = send_module.straight
+
+    def the_other_way_round(other: Rig) -> None:
+        def general(turn: Turn, *call: Any) -> Sent | None:
+            return None if turn.house is other.broker.house else straight(turn, *call)
+
+        monkeypatch.setattr(send_module, "straight", general)
+
+    asyncio.run(played_twice(house, script, ring_module.SHARE, connect, the_other_way_round))
 
 
 @settings(some, max_examples=20)

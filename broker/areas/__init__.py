@@ -5,7 +5,6 @@ from __future__ import annotations
 from broker.areas import delegations, dispatch, stats
 from broker.areas.directory import boxes, members, meshes, tokens
 from broker.areas.mail import (
-    accept,
     again,
     clear,
     extend,
@@ -14,6 +13,7 @@ from broker.areas.mail import (
     inspect,
     pull,
     purge,
+    send,
     settle,
     sweep,
     unused,
@@ -33,7 +33,7 @@ for area in (
     peers,
     update,
     watch,
-    accept,
+    send,
     again,
     clear,
     extend,

@@ -19,7 +19,6 @@ from broker.areas.mail.records import known_message
 from broker.areas.mail.targets import resolve
 from broker.config import SECOND
 from broker.core.house import Mailbox, Member, Presence
-from broker.core.operations import Operations
 from broker.core.queue import Letter
 from broker.core.turn import Turn
 from broker.store.queries import Queries
@@ -106,17 +105,6 @@ def accept(turn: Turn, caller: Presence, content: Send | Content, answers: int =
     if content.key is not None:
         remember(turn, caller, content, letter.id, priority)
     return Sent(f"m{letter.id}", letter.id, len(reached), copies)
-
-
-operations = Operations()
-
-
-@operations.handle(Send, hot=True)
-def send(turn: Turn, caller: Presence, request: Send) -> Sent:
-    """Send a body to members, sessions, groups, topics or everybody."""
-    if turn.settings.limits.send_rate:
-        spend_allowance(turn, caller.member, 1)
-    return accept(turn, caller, request)
 
 
 def priority_of(content: Send | Content) -> int:

@@ -41,8 +41,7 @@ def deliver(
     copies: list[Copy] = []
     for box, target, direct in reached:
         if seq >> STRETCH_BITS != box.stretch:
-            turn.put(box, "stretch", seq >> STRETCH_BITS)
-            turn.later(RECORD_STRETCH, (box.id, box.stretch))
+            record_stretch(turn, box, seq >> STRETCH_BITS)
         written = None if target == letter.target else target
         full = not direct and box.unfinished >= turn.settings.mail.max_depth
         presence = None if delay_ms or full else ready_drainer(box, letter.priority)
@@ -62,6 +61,12 @@ def deliver(
                 copies.append(Copy(f"d{seq}", box.address, "queued", True, depth, transport(box)))
         seq += 2
     return copies
+
+
+def record_stretch(turn: Turn, box: Mailbox, stretch: int) -> None:
+    """Write down that this stretch of the counter has deliveries of this mailbox."""
+    turn.put(box, "stretch", stretch)
+    turn.later(RECORD_STRETCH, (box.id, stretch))
 
 
 def _enqueue(

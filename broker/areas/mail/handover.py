@@ -146,19 +146,24 @@ def hold(
         expires_at,
         letter.plain,
     )
-    house = turn.house
-    turn.journal.append((unhold, house, claim, born))
-    box.unfinished += born
-    house.claims[delivery] = presence.held[delivery] = claim
+    remember(turn, claim, presence, born)
     if lease_ms != turn.settings.mail.lease_ms:
         claim.long = True
-        heappush(house.leases, (expires_at, seq, number))
+        heappush(turn.house.leases, (expires_at, seq, number))
         turn.wake_at(expires_at)
     elif expires_at < turn.wake:
         turn.wake = expires_at
     if not letter.plain and letter.kind in turn.hooks:
         turn.hooks[letter.kind].on_claimed(turn, letter.id)
     return claim
+
+
+def remember(turn: Turn, claim: Claim, presence: Presence, born: int = 0) -> None:
+    """Put a claim where it is looked for."""
+    house = turn.house
+    turn.journal.append((unhold, house, claim, born))
+    claim.box.unfinished += born
+    house.claims[claim.delivery] = presence.held[claim.delivery] = claim
 
 
 def check_lease(turn: Turn, lease_ms: int | None) -> int:

@@ -35,53 +35,93 @@ def push(
 
     `place` is the delivery's among those that the presence holds, if it is not the newest.
     """
-    assert presence.conversation is not None
     held = place or len(presence.held)
-    preempt = letter.priority >= CRITICAL and held > presence.capacity
-    terms = _terms(turn, claim, letter, failures, claims, preempt=preempt)
-    turn.pushes.append((presence.conversation, _frame(claim, letter, written, terms)))
+    terms = _terms(
+        letter.kind,
+        letter.priority,
+        letter.sent_at,
+        failures + 1,
+        claims,
+        letter.max_attempts,
+        claim.expires_at - turn.now,
+        claim.expires_at,
+        preempt=letter.priority >= CRITICAL and held > presence.capacity,
+    )
+    _push(turn, claim, letter, written, presence, terms)
 
 
 def push_newborn(
     turn: Turn, claim: Claim, letter: Letter, written: str | None, presence: Presence
 ) -> None:
-    """The same for what was accepted just now: its terms are those of its like in this batch."""
+    """The same for what was accepted just now."""
     if letter.priority >= CRITICAL:
         push(turn, claim, letter, written, presence, 0, 1)
         return
-    assert presence.conversation is not None
-    traits = letter.kind, letter.priority, letter.max_attempts
+    if letter.terms is None:
+        letter.terms = newborn_terms(turn, letter.kind, letter.priority, letter.max_attempts)
+    _push(turn, claim, letter, written, presence, letter.terms)
+
+
+def newborn_terms(turn: Turn, kind: str, priority: int, max_attempts: int) -> str:
+    """The terms of what is claimed at birth and no emergency, made once for its like in a batch."""
+    traits = kind, priority, max_attempts
     terms = turn.alike.get(traits)
     if terms is None:
-        terms = turn.alike[traits] = _terms(turn, claim, letter, 0, 1, preempt=False)
-    turn.pushes.append((presence.conversation, _frame(claim, letter, written, terms)))
+        lease_ms, now = turn.settings.mail.lease_ms, turn.now
+        terms = turn.alike[traits] = _terms(
+            kind, priority, now, 1, 1, max_attempts, lease_ms, now + lease_ms, preempt=False
+        )
+    return terms
 
 
-def _terms(
-    turn: Turn, claim: Claim, letter: Letter, failures: int, claims: int, *, preempt: bool
-) -> str:
-    """What says nothing of one delivery alone, as a part of a JSON object."""
-    kind = encode(letter.kind).decode()
-    return (
-        f'"kind":{kind},"priority":{letter.priority},"sent_at":{letter.sent_at},'
-        f'"attempt":{failures + 1},"claims":{claims},"max_attempts":{letter.max_attempts},'
-        f'"lease_ms":{claim.expires_at - turn.now},"claim_expires_at":{claim.expires_at},'
-        f'"preempt":{"true" if preempt else "false"}'
-    )
-
-
-def _frame(claim: Claim, letter: Letter, written: str | None, terms: str) -> bytes:
-    body, meta, reply_to = letter.body, letter.meta, letter.reply_to
-    assert body is not None
+def frame(
+    claim: Claim,
+    sender: str,
+    to: str,
+    terms: str,
+    body: bytes | bytearray,
+    meta: bytes | None,
+    reply_to: int | None,
+) -> bytes:
+    """A push as it leaves."""
     answered = "null" if reply_to is None else f'"m{reply_to}"'
     head = (
         f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
-        f'"message":"m{letter.id}","seq":{claim.seq},"from":"{letter.sender}",'
-        f'"to":"{letter.target if written is None else written}",'
-        f'"mailbox":"{claim.box.address}",{terms},'
-        f'"reply_to":{answered},"body":'
+        f'"message":"m{claim.message}","seq":{claim.seq},"from":"{sender}","to":"{to}",'
+        f'"mailbox":"{claim.box.address}",{terms},"reply_to":{answered},"body":'
     )
     return b"".join((head.encode(), body, b',"meta":', meta or b"null", b"}"))
+
+
+def _push(
+    turn: Turn, claim: Claim, letter: Letter, written: str | None, presence: Presence, terms: str
+) -> None:
+    assert presence.conversation is not None
+    assert letter.body is not None
+    to = letter.target if written is None else written
+    told = frame(claim, letter.sender, to, terms, letter.body, letter.meta, letter.reply_to)
+    turn.pushes.append((presence.conversation, told))
+
+
+def _terms(
+    kind: str,
+    priority: int,
+    sent_at: int,
+    attempt: int,
+    claims: int,
+    max_attempts: int,
+    lease_ms: int,
+    claim_expires_at: int,
+    *,
+    preempt: bool,
+) -> str:
+    """What says nothing of one delivery alone, as a part of a JSON object."""
+    return (
+        f'"kind":{encode(kind).decode()},"priority":{priority},"sent_at":{sent_at},'
+        f'"attempt":{attempt},"claims":{claims},"max_attempts":{max_attempts},'
+        f'"lease_ms":{lease_ms},"claim_expires_at":{claim_expires_at},'
+        f'"preempt":{"true" if preempt else "false"}'
+    )
 
 
 def told(turn: Turn, claim: Claim, parcel: Parcel) -> Delivery:
