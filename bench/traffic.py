@@ -17,6 +17,8 @@ from bench.case import Case, Latency
 NUMBER_DIGITS = 9
 """Every body starts with the message's number, so that what arrives can be told apart."""
 NEVER = 2**62
+PAGES = 4_096
+"""Copies for which the book is made longer at once: for each by itself would be felt."""
 SEED = 7450
 """Runs that are compared write to the same peers in the same order."""
 
@@ -77,16 +79,26 @@ class Traffic:
         self._left[sender] -= 1
         self._open -= 1
         number = self.taken
+        if number == len(self._sent_at):
+            self._lengthen()
         self.taken = number + 1
-        self._sender.append(sender)
-        self._missing.append(self._copies)
-        self._sent_at.append(now)
-        self._stored.append(0)
-        for _ in range(self._copies):
-            self._arrived_at.append(0)
-            self._arrived.append(0)
-            self._settled.append(0)
+        self._sender[number] = sender
+        self._sent_at[number] = now
         return number
+
+    def _lengthen(self) -> None:
+        messages = max(PAGES // self._copies, 1)
+        copies = messages * self._copies
+        self._missing.extend([self._copies] * messages)
+        for times, count in (
+            (self._sender, messages),
+            (self._sent_at, messages),
+            (self._arrived_at, copies),
+        ):
+            times.frombytes(bytes(count * times.itemsize))
+        self._stored += bytes(messages)
+        self._arrived += bytes(copies)
+        self._settled += bytes(copies)
 
     def stop(self) -> None:
         """Nothing more is sent; the run ends when all that was sent is through."""
@@ -100,7 +112,7 @@ class Traffic:
             return self.case.senders + sender
         if self.case.pattern == "fanout":
             return self.case.peers
-        other = self._random.randrange(self.case.senders - 1)
+        other = int(self._random.random() * (self.case.senders - 1))
         return other if other < sender else other + 1
 
     def body(self, number: int) -> bytes:
@@ -177,17 +189,20 @@ class Traffic:
     def faults(self) -> list[str]:
         """Everything that did not happen exactly once, in words; empty when all is well."""
         found = [] if self.taken else ["nothing was sent"]
-        for step, counts in (
-            ("answered", self._stored),
-            ("delivered", self._arrived),
-            ("acked", self._settled),
+        for step, counts, expected in (
+            ("answered", self._stored, self.taken),
+            ("delivered", self._arrived, self.deliveries),
+            ("acked", self._settled, self.deliveries),
         ):
-            lost = counts.count(0)
-            repeated = len(counts) - lost - counts.count(1)
+            lost = counts.count(0, 0, expected)
+            repeated = expected - lost - counts.count(1, 0, expected)
+            strange = len(counts) - expected - counts.count(0, expected)
             if lost:
-                found.append(f"{lost} of {len(counts)} messages were never {step}")
+                found.append(f"{lost} of {expected} messages were never {step}")
             if repeated:
-                found.append(f"{repeated} of {len(counts)} messages were {step} more than once")
+                found.append(f"{repeated} of {expected} messages were {step} more than once")
+            if strange:
+                found.append(f"{strange} messages were {step} that nobody sent")
         return found
 
     @property

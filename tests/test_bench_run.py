@@ -98,6 +98,20 @@ def test_a_message_that_is_lost_or_doubled_is_a_fault() -> None:
     ]
 
 
+def test_a_message_that_nobody_sent_is_a_fault() -> None:
+    async def book() -> list[str]:
+        traffic = Traffic(PAIR)
+        traffic.start()
+        for number in (traffic.take(0, 1), 1):
+            traffic.stored(number, 2)
+            traffic.arrived(number, 3)
+            traffic.settled(number, 4)
+        return traffic.faults()
+
+    steps = ("answered", "delivered", "acked")
+    assert _run(book()) == [f"1 messages were {step} that nobody sent" for step in steps]
+
+
 def test_a_body_has_the_wanted_size_and_tells_its_number() -> None:
     async def body() -> bytes:
         return Traffic(PAIR).body(1234)
