@@ -132,16 +132,17 @@ class Conversation:
         frames: list[bytes] | None = None
         sent = self.requests.sent
         for index, head in enumerate(incoming(data)):
-            if head.ev == DELIVER:
-                self._deliver(head)
-            elif head.re is not None:
-                if head.error is None and (pending := sent.pop(head.re, None)) is not None:
-                    pending.answered(head.ok)
-                elif head.re == HELLO and self._greeted is not None:
+            id = head.re
+            if id is not None:
+                if head.error is None and id in sent:
+                    sent.pop(id).answered(head.ok)
+                elif id == HELLO and self._greeted is not None:
                     self._answered_hello(head.ok, head.error)
                     sent = self.requests.sent
                 else:
-                    self.requests.answered(head.re, head.ok, head.error)
+                    self.requests.answered(id, head.ok, head.error)
+            elif head.ev == DELIVER:
+                self._deliver(head)
             elif head.ev:
                 frames = frames or frames_of(data)
                 self._event(frames[index])

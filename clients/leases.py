@@ -40,9 +40,10 @@ class Leases:
 
     def hold(self, held: Held, lease_ms: int) -> None:
         """Renew this in time, counting from now."""
-        self._held[held] = self._time() + lease_ms * (SHARE / 1000)
-        if lease_ms * (RHYTHM / 1000) < self._rhythm:
-            self._beat(lease_ms * (RHYTHM / 1000))
+        seconds = lease_ms / 1000
+        self._held[held] = self._time() + seconds * SHARE
+        if seconds * RHYTHM < self._rhythm:
+            self._beat(seconds * RHYTHM)
 
     def let_go(self, held: Held) -> None:
         """Renew this no more."""

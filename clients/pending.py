@@ -97,10 +97,10 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         It is called while a message of the broker is taken in: it must not block, and may begin
         other requests.
         """
-        if self.over:
+        if self.ok is not None or self.fault is not None:
             function(self)
         else:
-            self.told = (*self.told, function)
+            self.told += (function,)
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait until it is over. Who stops waiting takes nothing back."""

@@ -77,7 +77,7 @@ class Requests:
             raise self._over.again()
         self._last = id = self._last + 1
         verb = pending.verb
-        frame = b"%b%d,%b" % (verb.head, id, fields[1:]) if len(fields) > 2 else verb.bare(id)
+        frame = verb.head + b"%d," % id + fields[1:] if len(fields) > 2 else verb.bare(id)
         if len(frame) > self.frame_limit:
             raise too_large(len(frame), self.frame_limit)
         pending.id = id
