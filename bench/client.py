@@ -1,8 +1,9 @@
 """The driver over our own Python client, used as an application in a hurry uses it.
 
 Owns: clients, what sends through them, the handlers that ack. As with the clients of others, a
-window is sent without a task for each message, and acks are not waited for one by one. Must not
-reach below the client's public names: what it costs is what users pay.
+window is sent without a task for each message, acks are not waited for one by one, and bodies go in
+and come out as bytes, which are JSON already. Must not reach below the client's public names: what
+it costs is what users pay.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
+from msgspec import Raw
+
 from bench.case import Job
 from bench.peer import EVERYONE
-from bench.traffic import NUMBER_DIGITS, RunFailed, Traffic, now_ns
+from bench.traffic import RunFailed, Traffic, now_ns
 from broker.wire.mail import Acked, Sent
 from clients import Client, Mail, Pending, connect
 from clients.errors import Closed, PostroomError
@@ -27,7 +30,6 @@ class Driver:
         self._job = job
         self._traffic = traffic
         self._names = [*job.names, EVERYONE]
-        self._padding = str(traffic.body(0)[1 + NUMBER_DIGITS : -1], "ascii")
         self._stack = AsyncExitStack()
         self._clients: list[Client] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -71,9 +73,8 @@ class Driver:
         if number < 0:
             return
         target = self._names[traffic.target(sender)]
-        body = f"{number:0{NUMBER_DIGITS}}{self._padding}"
         try:
-            sending = self._clients[sender].mail.start_send(target, body)
+            sending = self._clients[sender].mail.start_send(target, Raw(traffic.body(number)))
         except PostroomError as fault:
             traffic.fail(f"the client failed: {fault}")
             return
@@ -113,7 +114,7 @@ class Driver:
         traffic = self._traffic
 
         def handle(mail: Mail[Any]) -> None:
-            copy = traffic.arrived(int(mail.body[:NUMBER_DIGITS]), now_ns(), index)
+            copy = traffic.arrived(traffic.number(mail.raw), now_ns(), index)
             mail.start_ack().then(partial(self._settled, copy))
 
         await client.serve(handle)
