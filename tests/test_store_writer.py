@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -337,6 +338,29 @@ async def test_a_slow_commit_leaves_the_loop(path: Path, monkeypatch: pytest.Mon
         assert writer.rollback()
         storage.heal()
     assert seen(path) == [(1, "a"), (2, "b")]
+
+
+async def test_a_checkpoint_now_and_then_does_not_make_the_disk_slow(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, here = Threads(), threading.get_ident()
+    pauses: list[float] = []
+    clock = itertools.accumulate(pauses)
+    monkeypatch.setattr(writer_module, "monotonic", lambda: next(clock))
+    async with slow(path, storage) as writer:
+
+        async def leaves(seconds: float) -> bool:
+            pauses.extend((0.0, seconds))
+            writer.later(PARENT, (len(storage.commits) + 1, ""))
+            assert await finished(writer) is None
+            return storage.commits[-1] != here
+
+        for _ in range(5):
+            assert not await leaves(0.025)
+            assert not any([await leaves(0.0005) for _ in range(15)])
+        assert any([await leaves(0.005) for _ in range(20)])
+        assert await leaves(0.005)
+        assert not all([await leaves(0.0005) for _ in range(20)])
 
 
 async def test_answers_stay_right_when_commits_are_slow(

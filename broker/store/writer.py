@@ -18,6 +18,7 @@ from broker.store.hop import Hop
 from broker.store.rows import Row, write
 
 SLOW_COMMIT_SECONDS: Final = 0.002  # beyond this a commit leaves the loop's thread
+SLOWEST: Final = 2  # times that; one checkpoint among quick commits says nothing of the disk
 
 
 def _changes(sql: str) -> bool:
@@ -158,7 +159,8 @@ class Writer:
             self.begun = False
             taken = monotonic() - started
             self.seconds.note(taken)
-            self._commit_seconds += (taken - self._commit_seconds) / 16
+            usual = self._commit_seconds
+            self._commit_seconds += (min(taken, SLOWEST * SLOW_COMMIT_SECONDS) - usual) / 16
 
     def finish(self, done: Callable[[BaseException | None], None]) -> None:
         """Commit where it belongs and call `done` with the fault, if any: at once or later.
