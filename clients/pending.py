@@ -66,7 +66,8 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
     ok: Raw | None = None
     waiter: asyncio.Future[Raw] | None = None
     """Who waits for it from the beginning, and decodes the answer; all others are told."""
-    told: tuple[Callable[[Pending[T]], None], ...] = ()
+    told: Callable[[Pending[T]], None] | None = None
+    """Who is told besides."""
 
     def __repr__(self) -> str:
         """Name the operation; never show a body."""
@@ -99,8 +100,12 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         """
         if self.ok is not None or self.fault is not None:
             function(self)
+        elif self.told is None:
+            self.told = function
+        elif isinstance(self.told, _Several):
+            self.told.functions.append(function)
         else:
-            self.told += (function,)
+            self.told = _Several([self.told, function])
 
     def __await__(self) -> Generator[Any, None, T]:
         """Wait until it is over. Who stops waiting takes nothing back."""
@@ -118,7 +123,7 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(ok)
-        if self.told:
+        if self.told is not None:
             self._tell()
 
     def failed(self, fault: PostroomError) -> None:
@@ -128,20 +133,39 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         if waiter is not None:
             if not waiter.done():
                 waiter.set_exception(fault)
-        elif not self.told:
+        elif self.told is None:
             level = logging.INFO if isinstance(fault, Closed) else logging.WARNING
             log.log(level, "%s, for which nobody waits: %s", self.verb.op, fault)
         self._tell()
 
     def _tell(self) -> None:
-        told, self.told = self.told, ()
-        for function in told:
+        told, self.told = self.told, None
+        if told is not None:
             try:
-                function(self)
+                told(self)
             except Exception as fault:  # noqa: BLE001 - the application's: not the connection's end
-                text = f"in what was to be done when {self.verb.op} was over"
-                context = {"message": text, "exception": fault}
-                asyncio.get_running_loop().call_exception_handler(context)
+                _report(self, fault)
+
+
+class _Several:
+    """More than one to be told, each of whom may fail by itself."""
+
+    __slots__ = ("functions",)
+
+    def __init__(self, functions: list[Callable[[Pending[Any]], None]]) -> None:
+        self.functions = functions
+
+    def __call__(self, pending: Pending[Any]) -> None:
+        for function in self.functions:
+            try:
+                function(pending)
+            except Exception as fault:  # noqa: BLE001 - see above
+                _report(pending, fault)
+
+
+def _report(pending: Pending[Any], fault: Exception) -> None:
+    text = f"in what was to be done when {pending.verb.op} was over"
+    asyncio.get_running_loop().call_exception_handler({"message": text, "exception": fault})
 
 
 def _wake(waiter: asyncio.Future[None], _: Pending[Any]) -> None:
