@@ -72,9 +72,9 @@ def run(data: Path, seconds: float, size: int) -> Committed:
 def _message(batch: tables.Batch, number: int, now: int) -> None:
     mailbox = number * 7919 % MAILBOXES + 1
     lease_end, end = now + LEASE_MS, now + TTL_MS
-    batch.messages.append((number, 1, 1, 1, "p001", "p002", "message", 50, BODY, now, 1, 5))
+    batch.messages.append((number, 1, 1, 1, "p001", "p002", BODY, now, 5))
     seq = number + 1
-    batch.deliveries.append((seq, mailbox, number, 50, end, seq, mailbox, now, lease_end))
+    batch.deliveries.append((seq, mailbox, end, now, lease_end))
 
 
 if __name__ == "__main__":

@@ -233,28 +233,14 @@ class Relay:
         number = self._next
         seq = number + 1
         self._next = number + 2
-        priority = request.priority
         lease_end = now + LEASE_MS
         end = now + TTL_MS
+        body = bytearray(request.body)  # bytes would go through sqlite3's slow adaption
+        own = member.number
         batch.messages.append(
-            (
-                number,
-                MESH,
-                member.number,
-                member.number,
-                member.name,
-                request.to,
-                request.kind,
-                priority,
-                request.body,
-                now,
-                1,
-                MAX_ATTEMPTS,
-            )
+            (number, MESH, own, own, member.name, request.to, body, now, MAX_ATTEMPTS)
         )
-        batch.deliveries.append(
-            (seq, receiver.number, number, priority, end, seq, receiver.number, now, lease_end)
-        )
+        batch.deliveries.append((seq, receiver.number, end, now, lease_end))
         message, delivery = str(number), str(seq)
         copy = Copy(delivery, receiver.name, "claimed", False, 0, "online")
         member.replies.append(Reply(request.id, Sent(message, number, 1, [copy], False)))
@@ -268,7 +254,7 @@ class Relay:
                 request.to,
                 receiver.name,
                 request.kind,
-                priority,
+                request.priority,
                 request.body,
                 None,
                 None,
