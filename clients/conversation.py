@@ -112,6 +112,14 @@ class Conversation:
             return None
         return self.requests.ask(_BYE, b'{"final":true}' if final else b"{}")
 
+    def take_back(self, link: Link) -> None:
+        """Nobody waits for the welcome any more: who was unknown before leaves no presence."""
+        if self.identity.resume is None:
+            link.send(b'{"op":"bye"}')
+            link.close()
+        else:
+            link.abort()
+
     def hang_up(self) -> asyncio.Future[Lost] | None:
         """Close the link, if there is one; tell when it is closed."""
         link = self._link

@@ -53,6 +53,9 @@ class Keeper:
         try:
             async with asyncio.timeout(HELLO_SECONDS):
                 welcome = await greeted
+        except asyncio.CancelledError:
+            self._talk.take_back(link)
+            raise
         except BaseException as fault:
             link.abort()
             if isinstance(fault, TimeoutError):

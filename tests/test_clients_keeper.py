@@ -291,6 +291,28 @@ async def test_a_cancelled_block_says_bye_too(broker: Stub) -> None:
     await line.request("bye")
 
 
+@pytest.mark.parametrize("resume", [None, "r1"])
+async def test_who_is_cancelled_before_the_welcome_leaves_no_presence_that_was_not_there(
+    broker: Stub, resume: str | None
+) -> None:
+    broker.greet = lambda line: None
+
+    async def arrive() -> None:
+        async with join(broker, resume=resume):
+            raise AssertionError("nobody was welcomed")
+
+    task = asyncio.ensure_future(arrive())
+    line = await broker.line()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if resume is None:
+        await line.request("bye")
+    async with asyncio.timeout(PATIENCE):
+        await line.gone.wait()
+    assert line.idle()
+
+
 async def test_leaving_while_there_is_no_connection_ends_the_attempts(
     broker: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
