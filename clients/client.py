@@ -204,7 +204,11 @@ async def connect(
     )
     parts = Parts(identity)
     keeper = Keeper(address(url), tls, parts.talk, reconnect)
-    await keeper.connect()
+    try:
+        await keeper.connect()
+    except BaseException:
+        parts.talk.finish(Closed("this client never came"))
+        raise
     fault: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keeper.keep)

@@ -29,7 +29,7 @@ from clients.errors import (
 )
 from clients.frames import DELIVER, event_of, frames_of, incoming
 from clients.identity import Identity
-from clients.link import Link, Lost
+from clients.link import NORMAL, Link, Lost
 from clients.pending import Pending, Verb
 from clients.requests import Requests
 
@@ -85,6 +85,8 @@ class Conversation:
         self._deliver = deliver
         self._link: Link | None = None
         self._greeted: asyncio.Future[Welcome] | None = None
+        self._new = True
+        """Whether the presence is no older than the connection, as far as is known."""
 
     @property
     def connected(self) -> bool:
@@ -95,6 +97,7 @@ class Conversation:
         """Say hello on a new link; everything else waits for the answer."""
         self._link = link
         self._greeted = link.opened.get_loop().create_future()
+        self._new = self.identity.resume is None
         hello = msgspec.json.encode({"op": "hello", "id": HELLO, **self.identity.hello()})
         link.send(hello)
         return self._greeted
@@ -113,10 +116,13 @@ class Conversation:
         return self.requests.ask(_BYE, b'{"final":true}' if final else b"{}")
 
     def take_back(self, link: Link) -> None:
-        """Nobody waits for the welcome any more: who was unknown before leaves no presence."""
-        if self.identity.resume is None:
+        """Nobody waits for the welcome any more: a presence that is new is not left behind."""
+        if self._greeted is None:  # it came in the very moment
+            self.requests.lose("nobody waited for it", NORMAL)
+        self._link = self._greeted = None
+        if self._new:
             link.send(b'{"op":"bye"}')
-            link.close()
+            link.close(deaf=True)
         else:
             link.abort()
 
@@ -183,6 +189,7 @@ class Conversation:
                 greeted.set_exception(ProtocolFault(f"the welcome can't be read: {fault}"))
             return
         first = self.welcome is None
+        self._new = not welcome.resumed
         self._greeted, self.welcome = None, welcome
         self.identity.welcomed(welcome)
         link.frame_limit = welcome.limits.get("frame", link.frame_limit)

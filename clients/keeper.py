@@ -56,11 +56,12 @@ class Keeper:
         except asyncio.CancelledError:
             self._talk.take_back(link)
             raise
+        except TimeoutError:
+            self._talk.take_back(link)
+            text = f"the broker does not answer a hello within {HELLO_SECONDS:g} s"
+            raise Unreachable(text) from None
         except BaseException as fault:
             link.abort()
-            if isinstance(fault, TimeoutError):
-                text = f"the broker does not answer a hello within {HELLO_SECONDS:g} s"
-                raise Unreachable(text) from None
             if isinstance(fault, ConnectionLost):
                 raise Unreachable(f"the broker did not answer the hello: {fault}") from fault
             raise

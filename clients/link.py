@@ -71,6 +71,7 @@ class Link(asyncio.Protocol):
         self._fragments: list[bytes] = []
         self._seam = b""  # the last bytes of the answer to the upgrade, as it stands so far
         self._stuffed = False
+        self._deaf = False
         self._heard = True
         self._pinged = False
         self._timer: asyncio.TimerHandle | None = None
@@ -95,8 +96,9 @@ class Link(asyncio.Protocol):
         self._heard, self._pinged = True, False
         self._timer = self._loop.call_later(seconds, self._look, seconds)
 
-    def close(self) -> None:
-        """Begin the closing handshake, or drop the socket where there is nobody to shake with."""
+    def close(self, *, deaf: bool = False) -> None:
+        """Shake hands and close, or drop a socket that can't. Who is `deaf` hears no more."""
+        self._deaf = deaf
         if self._socket.state is not OPEN:
             self.abort()
             return
@@ -184,7 +186,7 @@ class Link(asyncio.Protocol):
         self.abort()
 
     def _message(self, data: bytes) -> None:
-        if self._socket.close_rcvd is None:  # behind a close frame nothing counts
+        if self._socket.close_rcvd is None and not self._deaf:  # behind a close nothing counts
             self._receiver.received(data)
 
     def _judge(self, data: bytes) -> None:
@@ -206,7 +208,7 @@ class Link(asyncio.Protocol):
             self._fragments.append(bytes(frame.data))
             if frame.fin:
                 whole, self._fragments = b"".join(self._fragments), []
-                self._receiver.received(whole)
+                self._message(whole)
 
     def _flush(self) -> None:
         if self._stuffed or not self._waiting:

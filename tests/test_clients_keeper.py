@@ -12,6 +12,7 @@ import pytest
 from clients_stub import ALICE, PATIENCE, Line, Stub, delivery, join, stub, welcome
 
 from clients import Client, Mail, Reconnected, connect, errors, keeper
+from clients.conversation import Conversation
 
 
 @pytest.fixture
@@ -307,6 +308,40 @@ async def test_who_is_cancelled_before_the_welcome_leaves_no_presence_that_was_n
     with pytest.raises(asyncio.CancelledError):
         await task
     if resume is None:
+        await line.request("bye")
+    async with asyncio.timeout(PATIENCE):
+        await line.gone.wait()
+    assert line.idle()
+
+
+@pytest.mark.parametrize(
+    ("resume", "resumed", "leaves"), [(None, False, True), ("r1", False, True), ("r1", True, False)]
+)
+async def test_who_is_cancelled_in_the_moment_of_the_welcome_leaves_what_was_there(
+    broker: Stub,
+    monkeypatch: pytest.MonkeyPatch,
+    resume: str | None,
+    resumed: bool,
+    leaves: bool,
+) -> None:
+    broker.greet = lambda line: {"ok": welcome(resumed=resumed, resume="r2")}
+    answered = Conversation._answered_hello
+
+    def and_cancel(talk: Conversation, *reply: Any) -> None:
+        answered(talk, *reply)
+        task.cancel()
+
+    monkeypatch.setattr(Conversation, "_answered_hello", and_cancel)
+
+    async def arrive() -> None:
+        async with join(broker, resume=resume):
+            raise AssertionError("nobody was welcomed")
+
+    task = asyncio.ensure_future(arrive())
+    line = await broker.line()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if leaves:
         await line.request("bye")
     async with asyncio.timeout(PATIENCE):
         await line.gone.wait()

@@ -101,6 +101,15 @@ async def test_what_was_under_way_at_our_own_close_is_heard() -> None:
     assert heard.messages == [b"the last answer"]
 
 
+async def test_who_closes_deaf_hears_nothing_more() -> None:
+    link, heard, script = begun()
+    link.data_received(agreed(script))
+    link.close(deaf=True)
+    end = Frame(Opcode.CONT, b"lo").serialize(mask=False)
+    link.data_received(text(b"the last answer") + text(b"hel", fin=False) + end)
+    assert heard.messages == []
+
+
 @pytest.mark.parametrize("step", [1, 1_000])
 async def test_a_refused_upgrade_says_why(step: int) -> None:
     link, heard, script = begun()
