@@ -361,6 +361,8 @@ async def test_a_checkpoint_now_and_then_does_not_make_the_disk_slow(
         assert any([await leaves(0.005) for _ in range(20)])
         assert await leaves(0.005)
         assert not all([await leaves(0.0005) for _ in range(20)])
+        assert not await leaves(1.0)
+        assert all([await leaves(0.0005) for _ in range(30)]), "a stall is remembered for a while"
 
 
 async def test_answers_stay_right_when_commits_are_slow(

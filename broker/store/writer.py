@@ -18,7 +18,7 @@ from broker.store.hop import Hop
 from broker.store.rows import Row, write
 
 SLOW_COMMIT_SECONDS: Final = 0.002  # beyond this a commit leaves the loop's thread
-SLOWEST: Final = 2  # times that; one checkpoint among quick commits says nothing of the disk
+CHECKPOINT_SECONDS: Final = 0.03  # up to this one commit of many may have been a checkpoint
 
 
 def _changes(sql: str) -> bool:
@@ -159,8 +159,9 @@ class Writer:
             self.begun = False
             taken = monotonic() - started
             self.seconds.note(taken)
-            usual = self._commit_seconds
-            self._commit_seconds += (min(taken, SLOWEST * SLOW_COMMIT_SECONDS) - usual) / 16
+            if taken < CHECKPOINT_SECONDS:  # which says little of the disk
+                taken = min(taken, 2 * SLOW_COMMIT_SECONDS)
+            self._commit_seconds += (taken - self._commit_seconds) / 16
 
     def finish(self, done: Callable[[BaseException | None], None]) -> None:
         """Commit where it belongs and call `done` with the fault, if any: at once or later.
