@@ -143,18 +143,25 @@ async def _leave(parts: Parts, keeper: Keeper, *, final: bool | None, grace: flo
             with anyio.move_on_after(grace):
                 await parts.serving.ended()
     finally:
-        with anyio.move_on_after(LEAVE_SECONDS, shield=True):
-            await parts.intake.holding.settled()
-        keeper.stop()
-        # A connection that is lost now needs no good-bye.
-        with anyio.move_on_after(LEAVE_SECONDS, shield=True), suppress(PostroomError):
-            if final is not None and (said := parts.talk.send_bye(final=final)) is not None:
-                await said
-        with anyio.move_on_after(LEAVE_SECONDS, shield=True):
-            if (ended := parts.talk.hang_up()) is not None:
-                await ended
-        parts.talk.drop()
-        parts.talk.finish(Closed("this client has left"))
+        try:
+            await _say_bye(parts, keeper, final=final)
+        finally:  # a task that is cancelled once more while it leaves is not held by shields
+            keeper.stop()
+            parts.talk.drop()
+            parts.talk.finish(Closed("this client has left"))
+
+
+async def _say_bye(parts: Parts, keeper: Keeper, *, final: bool | None) -> None:
+    with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+        await parts.intake.holding.settled()
+    keeper.stop()
+    # A connection that is lost now needs no good-bye.
+    with anyio.move_on_after(LEAVE_SECONDS, shield=True), suppress(PostroomError):
+        if final is not None and (said := parts.talk.send_bye(final=final)) is not None:
+            await said
+    with anyio.move_on_after(LEAVE_SECONDS, shield=True):
+        if (ended := parts.talk.hang_up()) is not None:
+            await ended
 
 
 @asynccontextmanager

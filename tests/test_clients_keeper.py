@@ -292,6 +292,33 @@ async def test_a_cancelled_block_says_bye_too(broker: Stub) -> None:
     await line.request("bye")
 
 
+async def test_who_is_cancelled_while_leaving_is_gone_all_the_same(broker: Stub) -> None:
+    broker.says_bye = False
+    inside: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+
+    async def stay() -> None:
+        async with join(broker) as me:
+            inside.set_result(me)
+            await asyncio.Event().wait()
+
+    task = asyncio.ensure_future(stay())
+    me = await inside
+    line = await broker.line()
+    listing = asyncio.ensure_future(me.peer.list())
+    await line.request("peer.list")
+    task.cancel()
+    await line.request("bye")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(errors.Closed):
+        await listing
+    with pytest.raises(errors.Closed):
+        await me.mail.send("bob", 1)
+    async with asyncio.timeout(PATIENCE):
+        await line.gone.wait()
+
+
 @pytest.mark.parametrize("resume", [None, "r1"])
 async def test_who_is_cancelled_before_the_welcome_leaves_no_presence_that_was_not_there(
     broker: Stub, resume: str | None
