@@ -90,12 +90,12 @@ class Traffic:
         messages = max(PAGES // self._copies, 1)
         copies = messages * self._copies
         self._missing.extend([self._copies] * messages)
-        for times, count in (
+        for column, count in (
             (self._sender, messages),
             (self._sent_at, messages),
             (self._arrived_at, copies),
         ):
-            times.frombytes(bytes(count * times.itemsize))
+            column.frombytes(bytes(count * column.itemsize))
         self._stored += bytes(messages)
         self._arrived += bytes(copies)
         self._settled += bytes(copies)

@@ -98,7 +98,7 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         It is called while a message of the broker is taken in: it must not block, and may begin
         other requests.
         """
-        if self.ok is not None or self.fault is not None:
+        if self.over:
             function(self)
         elif self.told is None:
             self.told = function
@@ -123,8 +123,7 @@ class Pending(Struct, Generic[T], gc=False, eq=False, kw_only=True):
         waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(ok)
-        if self.told is not None:
-            self._tell()
+        self._tell()
 
     def failed(self, fault: PostroomError) -> None:
         """It was refused, or nobody knows."""

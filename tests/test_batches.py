@@ -2,7 +2,8 @@
 
 The same frames are played twice: request by request, each in a transaction of its own, and then a
 whole chunk of them in one batch. Then once more, with the storage failing at every statement of
-every batch before that batch is let through: whatever failed has left no trace.
+every batch before that batch is let through: whatever failed has left no trace. And once with sends
+that go the straight way on one side and the general one on the other.
 """
 
 from __future__ import annotations

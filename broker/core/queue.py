@@ -37,8 +37,6 @@ class Letter(Struct, eq=False, gc=False):
     max_attempts: int
     plain: bool
     """Whether nobody but the two wants to know how its deliveries end."""
-    terms: str | None = None
-    """What its deliveries that are claimed at birth are told alike, once it was needed."""
 
 
 class Parcel(Struct, eq=False):

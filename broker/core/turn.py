@@ -113,7 +113,7 @@ class Turn:
         """Mailboxes in which something may have become deliverable."""
         self.answered: list[tuple[Conversation, int | str]] = []
         """Requests that waited and have their answer now."""
-        self.alike: dict[object, str] = {}
+        self.alike: dict[tuple[Any, ...], str] = {}
         """What several frames of this batch say in the same words, by what the words depend on."""
         self.draining = False
         self.again: list[Callable[[Turn], None]] = []

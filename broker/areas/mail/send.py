@@ -32,8 +32,6 @@ operations = Operations()
 KIND: Final = "message"
 PRIORITY: Final = WORK
 PRIORITY_NAME: Final = "task"
-USUAL: Final = "usual"
-"""The terms of all that goes the straight way, among what is said alike in a batch."""
 
 
 @operations.handle(Send, hot=True)
@@ -90,9 +88,6 @@ def straight(turn: Turn, caller: Presence, request: Send) -> Sent | None:
     remember(turn, claim, presence, born=1)
     if ends < turn.wake:
         turn.wake = ends
-    terms = turn.alike.get(USUAL)
-    if terms is None:
-        terms = newborn_terms(turn, KIND, PRIORITY, mail.max_attempts)
-        turn.alike[USUAL] = terms
+    terms = newborn_terms(turn, KIND, PRIORITY, mail.max_attempts)
     turn.pushes.append((conversation, frame(claim, sender, to, terms, body, None, None)))
     return Sent(f"m{id}", id, 1, [Copy(delivery, box.address, "claimed", False, 0, "online")])

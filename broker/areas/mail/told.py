@@ -57,9 +57,8 @@ def push_newborn(
     if letter.priority >= CRITICAL:
         push(turn, claim, letter, written, presence, 0, 1)
         return
-    if letter.terms is None:
-        letter.terms = newborn_terms(turn, letter.kind, letter.priority, letter.max_attempts)
-    _push(turn, claim, letter, written, presence, letter.terms)
+    terms = newborn_terms(turn, letter.kind, letter.priority, letter.max_attempts)
+    _push(turn, claim, letter, written, presence, terms)
 
 
 def newborn_terms(turn: Turn, kind: str, priority: int, max_attempts: int) -> str:
