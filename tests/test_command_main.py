@@ -233,6 +233,10 @@ async def _add(me: Client, name: str) -> None:
         ("mail receive --max 0", 2, "--max is at least 1, not 0"),
         ("serve --port 65536", 2, "65536 is not between 0 and 65535"),
         ("mail frob", 2, 'Unknown command "frob"'),
+        ("--url", 2, "--url: its value is missing"),
+        ("--json", 2, "a command is missing"),
+        ("--url ws://127.0.0.1 --json", 2, "a command is missing"),
+        ("--frob", 2, 'Unknown command "--frob"'),
         ("peer list --frob", 2, "Unknown option: --frob"),
         ("mail redrive", 2, "one of `delivery` and `mailbox`"),
         ("peer list --url http://127.0.0.1", 2, "no WebSocket address"),
@@ -280,8 +284,9 @@ def test_a_token_of_any_role_may_command(here: Here, bob: Here) -> None:
         assert done.code == 0, done.err
 
 
-def test_a_closed_pipe_is_quiet(bob: Here) -> None:
-    process = bob.start("mail", "list")
+@pytest.mark.parametrize("words", ["mail list", "--help", "mail list --help", ""])
+def test_a_closed_pipe_is_quiet(bob: Here, words: str) -> None:
+    process = bob.start(*words.split())
     assert process.stdout is not None
     process.stdout.close()
     assert process.stderr is not None

@@ -98,6 +98,7 @@ def _missing(error: MissingArgumentError, given: list[str]) -> str:
 
 def _run(given: list[str]) -> int:
     from clients.command.line import in_order, noun_of
+    from clients.command.tables import console
     from clients.command.tree import tree
 
     given = in_order(given)
@@ -106,9 +107,9 @@ def _run(given: list[str]) -> int:
     command, bound, _ = app.parse_args(
         given, exit_on_error=False, print_error=False, help_on_error=False
     )
-    if command.__name__ == "help_print" and not {"--help", "-h"}.intersection(given):
-        command(*bound.args, **bound.kwargs)
-        return WRONG_USAGE
+    if command.__name__ == "help_print":
+        command(*bound.args, **{**bound.kwargs, "console": console()})
+        return 0 if {"--help", "-h"}.intersection(given) else WRONG_USAGE
     result = command(*bound.args, **bound.kwargs)
     if not hasattr(result, "__await__"):
         return 0
