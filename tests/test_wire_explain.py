@@ -225,3 +225,44 @@ def test_a_bad_output_is_named_in_the_detail_too(output: bytes) -> None:
     good = b'{"to":"bob","body":1}'
     assert refused(ack(good + b"," + output)).error.detail == {"output": 1}
     assert refused(ack(good + b"," + good + b'],"claim":[')).error.detail is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        (b"priority", b'"high"', "`priority`: 'high' is not one of critical, info, task"),
+        (b"key", b'""', "`key`: Expected `str` of length >= 1"),
+        (b"ttl_ms", b"0", "`ttl_ms`: Expected `int` >= 1"),
+    ],
+)
+def test_what_a_field_may_hold_is_said(field: bytes, value: bytes, said: str) -> None:
+    wrong = b'{"to":"bob","body":1,"%b":%b}' % (field, value)
+    bad = refused(b'{"op":"mail.send","id":7,' + wrong[1:])
+    assert bad.error.message.startswith(said)
+    bad = refused(b'{"op":"mail.ack","id":7,"delivery":"d2","claim":"c1","outputs":[%b]}' % wrong)
+    assert bad.error.message.startswith(said.replace("`", "`outputs[0].", 1))
+
+
+@pytest.mark.parametrize(
+    ("frame", "said"),
+    [
+        (
+            b'{"op":"peer.watch","id":7,"roles":["session","boss"]}',
+            "`roles[1]`: 'boss' is not one of control-plane, service, session",
+        ),
+        (
+            b'{"op":"group.join","id":7,"group":"team"}',
+            "`group`: Expected @group, @group/part/... of at most 8 names, or #topic",
+        ),
+        (
+            b'{"op":"member.add","id":7,"member":"Bob"}',
+            "`member`: Expected a name: 1 to 64 of a-z 0-9 . _ - that begin with a-z or 0-9",
+        ),
+        (
+            b'{"op":"hello","id":7,"member":"bob","token":"","role":"boss"}',
+            "`role`: 'boss' is not one of control-plane, service, session",
+        ),
+    ],
+)
+def test_words_and_patterns_that_a_field_allows_are_told(frame: bytes, said: str) -> None:
+    assert refused(frame).error.message == said

@@ -12,10 +12,10 @@ from functools import cache
 from typing import Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, Struct, UnsetType, inspect
 
 from broker.wire.errors import ErrorBody
-from broker.wire.fields import BODIES
+from broker.wire.fields import BODIES, PATTERNS
 from broker.wire.frames import Request, RequestId
 from broker.wire.operations import OPERATIONS
 from broker.wire.scan import NotProtocol, elements, members, mended, nesting
@@ -33,6 +33,8 @@ MAX_OP: Final = 64
 _HALF: Final = "holds half a surrogate pair"
 _OUTPUT: Final = re.compile(r"`outputs\[(\d+)\]")
 _PLACE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
+_NOT_ALLOWED: Final = "Invalid enum value "
+_STEP: Final = re.compile(r"\w+|\[\w*\.*\]")
 
 _raw: Final = msgspec.json.Decoder(Raw).decode
 _text: Final = msgspec.json.Decoder(str).decode
@@ -125,7 +127,7 @@ def _request(frame: bytes, given: dict[str, bytes], faults: list[str]) -> Reques
     try:
         request = _decoder(op).decode(frame)
     except (msgspec.DecodeError, RecursionError) as error:
-        return _bad("bad_request", _worded(str(error)), identity, op)
+        return _bad("bad_request", _worded(str(error), op), identity, op)
     return request
 
 
@@ -201,7 +203,30 @@ def _bad(
     return Bad(id=UNSET if identity is None else identity, op=op, error=error)
 
 
-def _worded(text: str) -> str:
+def _worded(text: str, op: str) -> str:
     """Put the place that msgspec names, if it names one, before what it says of it."""
     found = _PLACE.fullmatch(text)
-    return text if found is None else f"`{found[2]}`: {found[1]}"
+    if found is None:
+        return text
+    said, place = found.groups()
+    if said.startswith(_NOT_ALLOWED):
+        words = ", ".join(_words(inspect.type_info(OPERATIONS[op]), _STEP.findall(place)))
+        said = f"{said.removeprefix(_NOT_ALLOWED)} is not one of {words}"
+    for pattern, (_, rule) in PATTERNS.items():
+        said = said.replace(f"`str` matching regex {pattern!r}", rule)
+    return f"`{place}`: {said}"
+
+
+def _words(kind: inspect.Type, steps: list[str]) -> Iterator[str]:
+    """The words that may stand in a place of a request, some steps below this type."""
+    if isinstance(kind, inspect.UnionType):
+        for each in kind.types:
+            yield from _words(each, steps)
+    elif isinstance(kind, inspect.LiteralType) and not steps:
+        yield from map(str, kind.values)
+    elif isinstance(kind, inspect.ListType) and steps:
+        yield from _words(kind.item_type, steps[1:])
+    elif isinstance(kind, inspect.StructType) and steps:
+        for field in kind.fields:
+            if field.encode_name == steps[0]:
+                yield from _words(field.type, steps[1:])

@@ -28,16 +28,27 @@ BODIES: Final = frozenset({"body", "task", "context", "outcome", "result"})
 NULL: Final = Raw(b"null")
 """A body or `meta` that is not there, where the wire shows null for it."""
 
-Name = Annotated[str, Meta(pattern=rf"\A{NAME}\Z")]
-GroupName = Annotated[
-    str, Meta(pattern=rf"\A(#{NAME}|@{NAME}(/{NAME}){{0,{MAX_GROUP_SEGMENTS - 1}}})\Z")
-]
+IS_NAME: Final = rf"\A{NAME}\Z"
+IS_GROUP: Final = rf"\A(#{NAME}|@{NAME}(/{NAME}){{0,{MAX_GROUP_SEGMENTS - 1}}})\Z"
+IS_IDENTITY: Final = r"\A[^\x00-\x1f\x7f-\x9f]*\Z"
+PATTERNS: Final = {
+    IS_NAME: ("name", "a name: 1 to 64 of a-z 0-9 . _ - that begin with a-z or 0-9"),
+    IS_GROUP: (
+        "`@group` or `#topic`",
+        f"@group, @group/part/... of at most {MAX_GROUP_SEGMENTS} names, or #topic",
+    ),
+    IS_IDENTITY: ("string without control characters", "a string without control characters"),
+}
+"""Each pattern in a word for a table, and in those of an error."""
+
+Name = Annotated[str, Meta(pattern=IS_NAME)]
+GroupName = Annotated[str, Meta(pattern=IS_GROUP)]
 Label = Annotated[str, Meta(max_length=64)]
 Key = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_BYTES)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Address = Annotated[str, Meta(min_length=1, max_length=129)]
-Identity = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+Identity = Annotated[str, Meta(min_length=1, max_length=128, pattern=IS_IDENTITY)]
 Cursor = Annotated[str, Meta(max_length=640)]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Bulk = Annotated[int, Meta(ge=1, le=1_000)]

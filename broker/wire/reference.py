@@ -26,22 +26,6 @@ PAGE: Final = Path("docs/protocol.md")
 _SECTION: Final = re.compile(r"(<!-- made: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def _patterns() -> Iterator[tuple[str, str]]:
-    named = {
-        fields.Name: "name",
-        fields.GroupName: "`@group` or `#topic`",
-        fields.Identity: "string without control characters",
-    }
-    for hint, words in named.items():
-        kind = inspect.type_info(hint)
-        assert isinstance(kind, inspect.StrType)
-        assert kind.pattern is not None
-        yield kind.pattern, words
-
-
-_PATTERNS: Final = dict(_patterns())
-
-
 def sections() -> dict[str, str]:
     """Make the text of every section by its name."""
     return {
@@ -186,7 +170,7 @@ def _worded(kind: inspect.Type, name: str, nullable: bool = False) -> str:
 def _string(kind: inspect.StrType) -> str:
     if kind.max_length == fields.MAX_TEXT_BYTES:
         return "text of at most 4 KiB"
-    words = "string" if kind.pattern is None else _PATTERNS[kind.pattern]
+    words = "string" if kind.pattern is None else fields.PATTERNS[kind.pattern][0]
     if kind.max_length is None:
         return f"{words}, not empty" if kind.min_length else words
     return f"{words}{_bounds(kind.min_length, kind.max_length)} characters"
