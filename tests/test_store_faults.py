@@ -20,6 +20,7 @@ FATAL = (
 )
 PASSING = (
     sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_BUSY_SNAPSHOT,
     sqlite3.SQLITE_LOCKED,

@@ -12,6 +12,8 @@ STORE_ERRORS: Final = (sqlite3.Error,)
 """What the storage raises."""
 
 FATAL: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+NO_ROOM: Final = sqlite3.SQLITE_IOERR_SHMSIZE
+"""A full disk, met while the index of the log grew: that is made anew at will, the log is well."""
 
 OURS: Final = frozenset(
     {
@@ -31,10 +33,12 @@ class StoreFault(Exception):  # noqa: N818 - it is the storage's fault, not the 
 
     def __init__(self, cause: BaseException, *, at_commit: bool = False) -> None:
         super().__init__(f"{type(cause).__name__}: {cause}")
-        self.fatal = at_commit and error_code(cause) in FATAL
+        code = error_code(cause)
+        room = getattr(cause, "sqlite_errorcode", 0) != NO_ROOM
+        self.fatal = at_commit and code in FATAL and room
         # SQLite says OperationalError of the storage, and DatabaseError of a file that is broken.
         storage = type(cause) in (sqlite3.OperationalError, sqlite3.DatabaseError)
-        self.ours = not storage or error_code(cause) in OURS
+        self.ours = not storage or code in OURS
         """Whether it is a fault of the program after all: a statement was wrong."""
 
 
