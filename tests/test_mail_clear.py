@@ -312,3 +312,25 @@ async def test_what_ended_with_its_mailbox_is_not_redriven(tmp_path: Path) -> No
         }
         assert (await bob.ask("mail.redrive", mailbox="bob/s1"))["count"] == 0
         assert bob.mail() == []
+
+
+@pytest.mark.parametrize("older", [2**63 - 1, 2**64, 10**400])
+async def test_nothing_is_older_than_the_world(tmp_path: Path, older: int) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service")
+        (gone,) = await dead_letters(ann, bob, 1)
+        for which in ({"mailbox": "bob"}, {"mailbox": "bob", "state": "queued"}):
+            answer = await bob.ask("mail.drop", **which, older_than_ms=older)
+            assert answer == {"count": 0, "more": False}
+        assert (await bob.ask("mail.drop", delivery=gone, older_than_ms=older))["count"] == 0
+
+
+async def test_an_id_is_written_in_one_way(tmp_path: Path) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service")
+        (gone,) = await dead_letters(ann, bob, 1)
+        for alias in (f"d0{gone[1:]}", f"D{gone[1:]}", f"d+{gone[1:]}", gone[1:], "d", "m1"):
+            await bob.refused("not_found", "mail.redrive", delivery=alias)
+        assert (await bob.ask("mail.redrive", delivery=gone))["count"] == 1

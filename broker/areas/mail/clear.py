@@ -105,7 +105,7 @@ def _revive(turn: Turn, found: Facts) -> bool:
 @operations.handle(Drop)
 def drop(turn: Turn, caller: Presence, request: Drop) -> Changed:
     """End a delivery, or the dead or queued ones of a mailbox, as cancelled."""
-    before = turn.now - (request.older_than_ms or 0)
+    before = max(turn.now - (request.older_than_ms or 0), 0)
     if request.delivery is not None:
         found = _one(turn, caller, request.delivery)
         wanted = ("dead", "queued") if request.state is None else (request.state,)

@@ -53,11 +53,11 @@ class Facts(NamedTuple):
 
 
 def number(written: str, prefix: str) -> int:
-    """The number in a wire id, or 0, which nothing has."""
+    """The number in a wire id, or 0, which nothing has. Each id is written in one way only."""
     digits = written[1:]
-    if written[:1] == prefix and digits.isascii() and digits.isdecimal() and len(digits) < 19:
-        return int(digits)
-    return 0
+    if not digits.isascii() or not digits.isdecimal() or len(digits) >= 19:
+        return 0
+    return int(digits) if written == f"{prefix}{int(digits)}" else 0
 
 
 def facts(turn: Turn, seq: int) -> Facts | None:
