@@ -83,6 +83,28 @@ async def test_hello_comes_first(tmp_path: Path) -> None:
         assert (await peer.answer("group.list"))["ok"] is not None
 
 
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b'{"op":"mail.sned","id":1}', "unauthorized"),
+        (b'{"op":"mail.send","id":1}', "unauthorized"),
+        (b'{"op":"mail.send","id":[]}', "unauthorized"),
+        (b'{"op":"hello","id":1}', "bad_request"),
+        (b"[]", "bad_frame"),
+    ],
+)
+async def test_a_stranger_is_told_nothing_of_operations(
+    tmp_path: Path, frame: bytes, code: str
+) -> None:
+    async with rig(tmp_path) as r:
+        peer = r.connect()
+        peer.write(frame)
+        await r.settle()
+        (said,) = peer.line.frames
+        assert said["error"]["code"] == code
+        assert closed(peer) is None
+
+
 async def test_an_id_in_flight_is_refused_and_free_again_afterwards(tmp_path: Path) -> None:
     async with rig(tmp_path) as r:
         peer = await r.join("ann")

@@ -33,7 +33,7 @@ INTERNAL: Final = ErrorBody("internal", "a fault of the broker; its log says mor
 class Decider:
     """Runs handlers, sweeps and jobs over one turn."""
 
-    __slots__ = ("_settlers", "_table", "_turn", "draining", "reads", "sweeps")
+    __slots__ = ("_greetings", "_settlers", "_table", "_turn", "draining", "reads", "sweeps")
 
     def __init__(self, turn: Turn, operations: Operations) -> None:
         self._turn = turn
@@ -43,6 +43,7 @@ class Decider:
         self._settlers = operations.settlers
         self.reads = {kind for kind, one in operations.table.items() if one.reads}
         """Requests that end their connection's part of a batch."""
+        self._greetings = {one.name for one in operations.table.values() if one.greets}
         self.draining = False
 
     def decide(self, conversation: Conversation, requests: list[Any]) -> None:
@@ -54,7 +55,7 @@ class Decider:
         for request in requests:
             operation = table.get(type(request))
             if operation is None:
-                turn.refuse(conversation, request.id, request.error, request.op)
+                self._turn_away(conversation, request)
                 continue
             presence = conversation.presence
             turn.request_id = request.id
@@ -109,6 +110,19 @@ class Decider:
             raise Refused("unauthorized", f"say hello before {operation.name}")
         if self.draining and not operation.drains:
             raise Refused("draining", "the broker is going away", retry_after_ms=AGAIN_MS)
+
+    def _turn_away(self, conversation: Conversation, bad: Bad) -> None:
+        """Refuse what is no request. Who has not said hello is told nothing of operations."""
+        error = bad.error
+        if (
+            conversation.presence is None
+            and bad.op not in self._greetings
+            and error.code in ("bad_request", "unknown_op")
+        ):
+            error = ErrorBody(
+                "unauthorized", f"say hello before {bad.op or 'anything else'}", False
+            )
+        self._turn.refuse(conversation, bad.id, error, bad.op)
 
     def _refuse(
         self,
