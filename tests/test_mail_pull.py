@@ -392,3 +392,16 @@ async def test_a_lease_of_its_own(tmp_path: Path) -> None:
         for lease_ms in (999, 3_600_001):
             error = await bob.refused("bad_request", "mail.claim", lease_ms=lease_ms)
             assert "lease_ms" in error["message"]
+
+
+async def test_a_claim_that_nobody_would_hear_of_takes_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=0)
+        await send(ann, "bob", 1)
+        bob.write(b'{"op":"mail.claim"}')
+        await r.settle()
+        (told,) = bob.events("error")
+        assert (told["error"]["code"], told["op"]) == ("bad_request", "mail.claim")
+        assert told["error"]["message"].startswith("id: ")
+        assert await pull(bob) == [1]

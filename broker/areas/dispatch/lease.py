@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from broker.areas.dispatch.finish import refuse_ended
 from broker.areas.dispatch.identity import CONTROL, key_of, written
@@ -39,6 +39,8 @@ LEAST_LEASE_MS: Final = SECOND
 @operations.handle(Lease)
 def lease(turn: Turn, caller: Presence, request: Lease) -> Leased:
     """Take exactly the dispatch that is named."""
+    if turn.request_id is UNSET:
+        raise Refused("bad_request", "id: a lease is handed over in its answer, and needs one")
     lease_ms = _lease_ms(turn, request.lease_ms)
     if CONTROL.search(request.call_id):
         raise Refused("bad_request", "call_id: holds a control character")

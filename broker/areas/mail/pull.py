@@ -35,6 +35,8 @@ AROUND: Final = 2_048
 @operations.handle(Claim)
 def claim(turn: Turn, caller: Presence, request: Claim) -> Any:
     """Pull deliveries from a mailbox, waiting for the first if there is none."""
+    if not isinstance(turn.request_id, (int, str)):
+        raise Refused("bad_request", "id: a claim hands over in its answer, and needs one")
     lease_ms = check_lease(turn, request.lease_ms)
     boxes = _boxes(caller, request.mailbox)
     if request.wait_ms and caller.id in turn.house.waiters:
@@ -43,8 +45,6 @@ def claim(turn: Turn, caller: Presence, request: Claim) -> Any:
     conversation = turn.conversation
     if found or not request.wait_ms or conversation is None or turn.draining:
         return Claimed(deliveries=found)
-    if not isinstance(turn.request_id, (int, str)):
-        raise Refused("bad_request", "id: a claim that waits needs one")
     until = turn.now + request.wait_ms
     waiter = Waiter(caller, turn.request_id, boxes, request.max, lease_ms, until)
     turn.put(conversation, "waits", turn.request_id)
