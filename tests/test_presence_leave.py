@@ -220,3 +220,19 @@ async def test_many_leases_end_in_chunks(tmp_path: Path, monkeypatch: pytest.Mon
         assert r.broker.house.presences == {}
         assert r.broker.executor.batches - before >= 3
         assert r.rows("SELECT count(*) FROM presences") == [(0,)]
+
+
+async def test_nothing_is_handed_to_who_has_said_bye(tmp_path: Path) -> None:
+    """What was claimed for it in the batch of its bye is back in the queue."""
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner", role="service")
+        alice = await r.join("alice", role="service")
+        owner.post("mail.send", to="alice", body=1)
+        alice.post("bye")
+        await r.settle()
+        assert alice.line.closed == (1000, "bye")
+        assert alice.mail() == []
+        (one,) = (await owner.ask("mail.list", mailbox="alice"))["deliveries"]
+        assert (one["state"], one["failures"]) == ("queued", 0)
+        again = await r.join("alice", role="service")
+        assert [mail["body"] for mail in again.mail()] == [1]

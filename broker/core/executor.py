@@ -186,8 +186,10 @@ class Executor:
                 conversation.line.send(*frame)
             else:
                 conversation.say(frame)
+        left = {conversation for conversation, _, _ in turn.closing}
         for conversation, delivery in turn.pushes:
-            conversation.deliver(delivery)
+            if not left or conversation not in left:
+                conversation.deliver(delivery)
         for conversation, id in turn.answered:
             conversation.answered(id)
         for conversation, code, reason in turn.closing:
