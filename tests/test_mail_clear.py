@@ -297,23 +297,6 @@ async def test_an_admin_of_another_mesh_finds_nothing(tmp_path: Path) -> None:
             await far.refused("not_found", op, mailbox="bob")
 
 
-async def test_what_ended_with_its_mailbox_is_not_redriven(tmp_path: Path) -> None:
-    async with desk(tmp_path) as r:
-        ann = await r.join("ann", role="service")
-        bob = await r.join("bob", session="s1")
-        await send(ann, "bob/s1", 1)
-        mail = await take(bob)
-        await bob.ask("mail.nack", **held(mail), dead=True)
-        await bob.ask("bye", final=True)
-        bob = await r.join("bob", session="s1")
-        assert await bob.ask("mail.redrive", delivery=mail["delivery"]) == {
-            "count": 0,
-            "more": False,
-        }
-        assert (await bob.ask("mail.redrive", mailbox="bob/s1"))["count"] == 0
-        assert bob.mail() == []
-
-
 @pytest.mark.parametrize("older", [2**63 - 1, 2**64, 10**400])
 async def test_nothing_is_older_than_the_world(tmp_path: Path, older: int) -> None:
     async with desk(tmp_path) as r:
@@ -334,3 +317,31 @@ async def test_an_id_is_written_in_one_way(tmp_path: Path) -> None:
         for alias in (f"d0{gone[1:]}", f"D{gone[1:]}", f"d+{gone[1:]}", gone[1:], "d", "m1"):
             await bob.refused("not_found", "mail.redrive", delivery=alias)
         assert (await bob.ask("mail.redrive", delivery=gone))["count"] == 1
+
+
+@pytest.mark.parametrize("one_by_one", [True, False])
+@pytest.mark.parametrize("crash", [True, False])
+async def test_a_dead_letter_outlives_the_end_of_its_session(
+    tmp_path: Path, *, one_by_one: bool, crash: bool
+) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", session="s1")
+        await send(ann, "bob/s1", "dead")
+        mail = await take(bob)
+        await bob.ask("mail.nack", **held(mail), dead=True)
+        await bob.ask("presence.update", capacity=0)
+        (waits,) = await send(ann, "bob/s1", "ends with the session")
+        await bob.ask("bye", final=True)
+        which = {"delivery": mail["delivery"]} if one_by_one else {"mailbox": "bob/s1"}
+        again = await r.join("bob", session="s1")
+        if crash:
+            await r.restart()
+            again = await r.join("bob", session="s1")
+        assert again.mail() == []
+        assert (await again.ask("mail.redrive", **which))["count"] == 1
+        assert bodies(again.mail()) == ["dead"]
+        if crash:
+            ann = await r.join("ann", role="service")
+        assert (await traced(ann, waits["message"]))["state"] == "expired"
+        assert (await again.ask("mail.list", state="queued"))["deliveries"] == []

@@ -28,6 +28,7 @@ CHOOSE = sql.take("choose")
 OCCUPY = sql.take("occupy")
 VACATE = sql.take("vacate")
 CLOSE = sql.take("close")
+REACH_BACK = sql.take("reach_back")
 CLOSED_BEFORE = sql.take("closed_before")
 FORGET = sql.take("forget")
 OWNER = sql.take("owner")
@@ -101,6 +102,12 @@ def close(turn: Turn, box: Mailbox, reason: str) -> None:
     turn.tell("mailbox.closed", box, reason)
     if box.stretch == NEVER_HELD:
         forget(turn, box.id)
+
+
+def reach_back(turn: Turn, box: Mailbox) -> None:
+    """All that stood in it when it was closed has ended: it counts from its beginning again."""
+    turn.run(REACH_BACK, (box.id,))
+    turn.put(box, "ended_through", 0)
 
 
 @operations.sweep

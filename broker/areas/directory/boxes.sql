@@ -20,6 +20,9 @@ UPDATE mailboxes SET vacant_at = ? WHERE id = ?
 UPDATE mailboxes SET closed_at = ?, vacant_at = NULL, ended_through = ?, ended_reason = ?
 WHERE id = ?
 
+-- name: reach_back
+UPDATE mailboxes SET ended_through = 0, ended_reason = NULL WHERE id = ?
+
 -- name: closed_before
 SELECT id FROM mailboxes INDEXED BY mailboxes_closed
 WHERE closed_at <= ? AND id > ? ORDER BY id LIMIT ?

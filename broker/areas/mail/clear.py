@@ -5,6 +5,7 @@ Owns: the changes of a delivery's state that people ask for, one by one or a mai
 
 from __future__ import annotations
 
+from broker.areas.directory.boxes import reach_back
 from broker.areas.mail.deliver import ready
 from broker.areas.mail.ending import end
 from broker.areas.mail.records import Facts, facts, number, owner, write_history
@@ -24,6 +25,7 @@ DEAD = sql.take("dead")
 READY = sql.take("ready")
 WAITING = sql.take("waiting")
 REVIVE = sql.take("revive")
+ENDING = sql.take("ending")
 sql.close()
 
 operations = Operations()
@@ -58,7 +60,14 @@ def _box(turn: Turn, caller: Presence, written: str) -> Mailbox:
     box = address(caller.mesh, written, field="mailbox")
     if box.member is not caller.member and not caller.member.steers:
         raise Refused("forbidden", f"mailbox: {written!r} is not yours")
+    _reach_back(turn, box)
     return box
+
+
+def _reach_back(turn: Turn, box: Mailbox) -> None:
+    """Dead letters from before a mailbox was closed are within reach when it is open again."""
+    if box.ended_through and turn.one(ENDING, (box.id,)) is None:
+        reach_back(turn, box)
 
 
 def _one(turn: Turn, caller: Presence, written: str) -> Facts:
@@ -91,7 +100,10 @@ def redrive(turn: Turn, caller: Presence, request: Redrive) -> Changed:
 
 def _revive(turn: Turn, found: Facts) -> bool:
     box = turn.house.boxes.get(found.mailbox_id)
-    if found.state != "dead" or box is None or found.seq <= box.ended_through:
+    if found.state != "dead" or box is None:
+        return False
+    _reach_back(turn, box)
+    if found.seq <= box.ended_through:
         return False
     expires_at = turn.now + found.expires_at - found.sent_at
     turn.later(REVIVE, (expires_at, found.seq))

@@ -27,3 +27,6 @@ UPDATE deliveries SET
     claim_id = NULL, claimed_by = NULL, claimed_at = NULL, claim_expires_at = NULL,
     extends = 0, extended_at = NULL, expires_at = ?
 WHERE seq = ? AND state = 'dead'
+
+-- name: ending
+SELECT 1 FROM mailbox_endings WHERE mailbox_id = ?
