@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from mail_desk import desk, held, send, take
 from patient import Patient, lived
 
 
@@ -58,12 +59,27 @@ async def test_a_lost_delivery_is_told(patient: Patient) -> None:
 
 
 async def test_what_the_purge_may_have_taken_is_not_missed(patient: Patient) -> None:
-    # Long ago, and no delivery is left that ended earlier than this was sent.
     patient.spoil(
         "UPDATE messages SET sent_at = 1000",
+        "INSERT INTO marks (name, value) VALUES ('purged', 1000)",
         "DELETE FROM deliveries WHERE seq = (SELECT max(seq) FROM deliveries)",
     )
     assert patient.examined().ok
+
+
+async def test_a_purge_after_seconds_is_no_loss(tmp_path: Path) -> None:
+    async with desk(tmp_path, mail__retention_ms=2_000, mail__dedupe_ms=2_000) as r:
+        ann = await r.join("ann", role="service")
+        await r.join("bob", capacity=0, role="service")
+        await send(ann, ["ann", "bob"], 1)
+        await ann.ask("mail.ack", **held(await take(ann)))
+        await r.advance(10_000)
+        await send(ann, ["ann", "bob"], 2)
+        assert r.rows("SELECT count(*) FROM deliveries") == [(3,)]
+    patient = Patient(tmp_path)
+    assert patient.examined().ok
+    patient.spoil("DELETE FROM deliveries WHERE seq = (SELECT max(seq) FROM deliveries)")
+    assert len(patient.found("mail.totals")) == 1
 
 
 async def test_numbers_are_odd_for_messages_and_even_behind_them(patient: Patient) -> None:

@@ -7,11 +7,9 @@ rely on. What a message has lost cannot be mended: it is told.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from broker.areas.directory.doctor import all_mailboxes
 from broker.areas.mail.deliver import STRETCH_BITS
-from broker.config import HOUR
 from broker.doctor import Case, Finding, check, mend
 from broker.store.queries import Queries
 
@@ -24,7 +22,6 @@ STRAY_HISTORY = sql.take("stray_history")
 DELETE_STRAY_HISTORY = sql.take("delete_stray_history")
 STRAY_KEYS = sql.take("stray_keys")
 DELETE_STRAY_KEYS = sql.take("delete_stray_keys")
-OLDEST_END = sql.take("oldest_end")
 INCOMPLETE = sql.take("incomplete")
 MISNUMBERED = sql.take("misnumbered")
 EVEN_MESSAGES = sql.take("even_messages")
@@ -38,11 +35,6 @@ END_NOW = sql.take("end_now")
 UNLISTED = sql.take("unlisted")
 ADD_STRETCH = sql.take("add_stretch")
 sql.close()
-
-KEPT_MS: Final = HOUR
-"""Finished mail is kept for longer than this by everybody but tests."""
-WALK_MS: Final = HOUR
-"""Longer than the purge takes to walk over everything once."""
 
 
 @check("mail.orphans")
@@ -70,14 +62,9 @@ def orphans(case: Case) -> Iterator[Finding]:
 def totals(case: Case) -> Iterator[Finding]:
     """A message has as many deliveries as it says, until the purge takes the first of them.
 
-    How long finished mail is kept is a setting, which is not known here. But an hour it is, and
-    what was sent after the end of a delivery that is still there is spared by the purge as well.
+    The purge says up to when it has taken what had ended: what was sent later is spared by it.
     """
-    row = case.database.one(OLDEST_END)
-    spared = case.now - KEPT_MS
-    if row is not None and row[0] is not None:
-        spared = min(spared, row[0] + WALK_MS)
-    for message, total, count in case.database.all(INCOMPLETE, (spared,)):
+    for message, total, count in case.database.all(INCOMPLETE):
         yield Finding(f"m{message}", f"it had {total} deliveries and has {count}")
 
 

@@ -25,14 +25,10 @@ SELECT count(*) FROM message_keys WHERE expires_at > ? AND message_id NOT IN (
 -- name: delete_stray_keys
 DELETE FROM message_keys WHERE message_id NOT IN (SELECT id FROM messages)
 
--- name: oldest_end
-SELECT min(coalesce(delivered_at, ended_at)) FROM deliveries
-WHERE state <> 'queued' AND state <> 'claimed'
-
 -- name: incomplete
 SELECT m.id, m.total, count(d.seq) FROM messages AS m LEFT JOIN deliveries AS d
     ON d.seq > m.id AND d.seq < m.id + 2 * m.total AND d.message_id = m.id
-WHERE m.sent_at > ?
+WHERE m.sent_at > coalesce((SELECT value FROM marks WHERE name = 'purged'), 0)
 GROUP BY m.id, m.total HAVING count(d.seq) < m.total
 
 -- name: misnumbered

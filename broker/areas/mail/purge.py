@@ -20,6 +20,7 @@ CHUNK_END = sql.take("chunk")
 SENT_AT = sql.take("sent_at")
 PURGE_HISTORY = sql.take("purge_history")
 PURGE_DELIVERIES = sql.take("purge_deliveries")
+RECORD_CUTOFF = sql.take("record_cutoff")
 PURGE_MESSAGES = sql.take("purge_messages")
 PURGE_STRETCHES = sql.take("purge_stretches")
 sql.close()
@@ -45,7 +46,8 @@ def purge(turn: Turn) -> None:
     last = count < CHUNK or _sent_at(turn, end) > cutoff
     if end is not None:
         turn.run(PURGE_HISTORY, (after, end, cutoff))
-        turn.run(PURGE_DELIVERIES, (after, end, cutoff))
+        if turn.run(PURGE_DELIVERIES, (after, end, cutoff)):
+            turn.run(RECORD_CUTOFF, (cutoff,))
         _purge_stretches(turn, after, end)
     # A message may have copies before this chunk; behind the last copy there are some with none.
     first = max(min(after, after if message is None else message) - 1, 0)

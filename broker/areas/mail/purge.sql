@@ -16,6 +16,10 @@ DELETE FROM delivery_history WHERE delivery IN (
 DELETE FROM deliveries WHERE seq > ? AND seq <= ?
 AND coalesce(delivered_at, ended_at) <= ? AND state <> 'queued' AND state <> 'claimed'
 
+-- name: record_cutoff
+INSERT INTO marks (name, value) VALUES ('purged', ?)
+ON CONFLICT DO UPDATE SET value = max(value, excluded.value)
+
 -- name: purge_messages
 DELETE FROM messages WHERE id IN (
     SELECT m.id FROM messages AS m WHERE m.id > ? AND m.id <= ? AND m.sent_at <= ?
