@@ -65,6 +65,7 @@ class RecordingLine:
         self.batch = False
         self.frames: list[dict[str, Any]] = []
         self.raw: list[bytes] = []
+        self.unread: list[bytes] = []
         self.closed: tuple[int, str] | None = None
         self.paused = False
         self.held = 0
@@ -75,6 +76,9 @@ class RecordingLine:
         self.frames += map(msgspec.json.decode, frames)
 
     deliver = send
+
+    def waiting(self) -> list[bytes]:
+        return self.unread
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)

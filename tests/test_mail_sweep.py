@@ -292,3 +292,19 @@ async def test_what_is_due_at_one_instant_is_due_before_any_of_it_is_handed_over
         await take(bob)
         await r.advance(1_000)
         assert bodies(bob.mail()) == ["older"]
+
+
+async def test_what_never_left_for_a_slow_reader_counts_no_failure(tmp_path: Path) -> None:
+    async with desk(tmp_path, mail__max_attempts=1) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service")
+        await send(ann, "bob", 1, 2)
+        seen, unseen = (mail["delivery"] for mail in bob.mail())
+        bob.line.unread = bob.line.raw[-1:]
+        await r.advance(30_000)
+        listed = (await ann.rig.join("owner", observe=True)).ask("mail.list", mailbox="bob")
+        states = {one["delivery"]: one for one in (await listed)["deliveries"]}
+        assert (states[seen]["state"], states[seen]["failures"]) == ("dead", 1)
+        assert states[unseen]["failures"] == 0
+        (again,) = bob.mail()
+        assert (again["delivery"], again["attempt"], again["claims"]) == (unseen, 1, 2)

@@ -69,8 +69,10 @@ def test_a_reply_passes_the_deliveries_that_a_slow_peer_makes_wait() -> None:
     desk.line.send(b"r")
     desk.clock.turn()
     assert desk.pipe.writes == []
+    assert list(desk.line.waiting()) == [b"d1", b"d2"]
     desk.loosen()
     assert texts(desk.pipe.writes.pop()) == [b"r", b"d1", b"d2"]
+    assert list(desk.line.waiting()) == []
 
 
 def test_pending_counts_what_is_queued_and_what_the_transport_holds() -> None:

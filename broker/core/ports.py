@@ -6,6 +6,7 @@ Owns: two protocols and the struct that introduces one to the other, nothing els
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,6 +39,9 @@ class Line(Protocol):
 
     def deliver(self, frame: bytes) -> None:
         """Queue a delivery, behind all replies and events."""
+
+    def waiting(self) -> Sequence[bytes]:
+        """The deliveries of which no byte has left."""
 
     def close(self, code: int, reason: str) -> None:
         """Let what is queued leave, then close; repeated calls do nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import IntEnum
 
 from broker.core.ports import Talk
@@ -85,6 +86,9 @@ class Writer(asyncio.Protocol, ABC):
         if not self._touched:
             self._touched = True
             self._hub.touch(self)
+
+    def waiting(self) -> Sequence[bytes]:
+        return self._outbox.deliveries
 
     def ping(self) -> None:
         if self._stage is OPEN:

@@ -14,7 +14,8 @@ from broker.areas.mail.deliver import ready
 from broker.areas.mail.ending import end
 from broker.areas.mail.giveback import give_back
 from broker.areas.mail.records import facts
-from broker.core.house import Claim, Mailbox
+from broker.areas.mail.told import unseen
+from broker.core.house import Claim, Mailbox, Presence
 from broker.core.operations import Operations
 from broker.core.queue import Letter, Parcel, Queue
 from broker.core.turn import FAR, Turn
@@ -36,6 +37,7 @@ sql.close()
 operations = Operations()
 
 CHUNK: Final = 500
+LEASE_OVER: Final = "lease over"
 
 
 @operations.sweep
@@ -63,16 +65,27 @@ def end_claims(turn: Turn) -> None:
         held = turn.house.claims.get(f"d{seq}")
         if held is not None and held.number == number and held.expires_at <= turn.now:
             over.append(held)
+    waiting: dict[Presence, set[str]] = {}
     for claim in dict.fromkeys(over):  # what was extended twice may be reminded of twice
-        give_back(
-            turn,
-            claim,
-            "released",
-            blame=not claim.restored,
-            reason="broker restarted" if claim.restored else "lease over",
-            lapsed=True,
-        )
+        reason = _why(claim, waiting)
+        blame = reason == LEASE_OVER
+        give_back(turn, claim, "released", blame=blame, reason=reason, lapsed=True)
     turn.wake_at(min(next_end, leases[0][0]) if leases else next_end)
+
+
+def _why(claim: Claim, waiting: dict[Presence, set[str]]) -> str:
+    """Why a lease is over; only a holder that had the delivery is to blame.
+
+    `waiting` keeps, for each holder that was looked at, what has not left for it.
+    """
+    if claim.restored:
+        return "broker restarted"
+    holder = claim.presence
+    if holder is None:
+        return LEASE_OVER
+    if holder not in waiting:
+        waiting[holder] = unseen(holder)
+    return "never handed over" if claim.delivery in waiting[holder] else LEASE_OVER
 
 
 def _by_end(turn: Turn) -> Iterator[Claim]:

@@ -17,6 +17,7 @@ from broker.wire.fields import NULL
 from broker.wire.frames import encode
 from broker.wire.mail import Delivery
 
+HEAD: Final = '{"ev":"mail.deliver","delivery":"'
 CRITICAL: Final = 100
 """From this priority on a delivery is handed over even where no capacity is left."""
 
@@ -85,11 +86,21 @@ def frame(
     """A push as it leaves."""
     answered = "null" if reply_to is None else f'"m{reply_to}"'
     head = (
-        f'{{"ev":"mail.deliver","delivery":"{claim.delivery}","claim":"{claim.id}",'
+        f'{HEAD}{claim.delivery}","claim":"{claim.id}",'
         f'"message":"m{claim.message}","seq":{claim.seq},"from":"{sender}","to":"{to}",'
         f'"mailbox":"{claim.box.address}",{terms},"reply_to":{answered},"body":'
     )
     return b"".join((head.encode(), body, b',"meta":', meta or b"null", b"}"))
+
+
+def unseen(presence: Presence) -> set[str]:
+    """The deliveries that were pushed and have not left: their reader is slow, or stands still."""
+    conversation = presence.conversation
+    if conversation is None:
+        return set()
+    waiting = conversation.line.waiting()
+    start = len(HEAD)
+    return {frame[start : frame.index(b'"', start)].decode() for frame in waiting}
 
 
 def _push(
