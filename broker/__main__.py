@@ -10,10 +10,13 @@ from typing import NoReturn
 
 from broker import __version__
 from broker.config import ConfigError, load
+from broker.output import drop_output
 
 REFUSED = 1
 WRONG_USAGE = 2
+UNWRITTEN = 4
 INTERRUPTED = 130
+PIPE_CLOSED = 141
 
 
 def data_directory() -> Path:
@@ -28,6 +31,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with the code of wrong usage."""
         self.exit(WRONG_USAGE, f"postroom: {message} (see {self.prog} --help)\n")
+
+
+def named(text: str) -> str:
+    """A text that an unset variable of a script would have left empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def path(text: str) -> Path:
+    """A path; an empty one would be the current directory."""
+    return Path(named(text))
 
 
 def port(text: str) -> int:
@@ -46,11 +61,13 @@ def parser() -> argparse.ArgumentParser:
     serve = commands.add_parser(
         "serve", help="start the broker", description="Apply migrations, then start the broker."
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument(
+        "--host", type=named, default="127.0.0.1", help="address to listen on (%(default)s)"
+    )
     serve.add_argument(
         "--port", type=port, default=7450, help="port, 0 for a free one (%(default)s)"
     )
-    serve.add_argument("--config", type=Path, metavar="FILE", help="settings in TOML")
+    serve.add_argument("--config", type=path, metavar="FILE", help="settings in TOML")
     serve.add_argument(
         "--set",
         action="append",
@@ -58,14 +75,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="one setting; wins over --config",
     )
-    serve.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
-    serve.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    serve.add_argument("--tls-cert", type=path, metavar="FILE", help="certificate chain, PEM")
+    serve.add_argument("--tls-key", type=path, metavar="FILE", help="its private key, PEM")
     serve.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
         help="a web origin whose pages may connect",
+    )
+    serve.add_argument(
+        "--new-owner-token",
+        action="store_true",
+        help="write another token of the member `owner` to owner.token",
     )
     migrate = commands.add_parser(
         "migrate", help="look at or change the schema of a stopped broker's database"
@@ -78,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--repair", action="store_true", help="mend what can be mended")
     doctor.add_argument(
         "--import-dispatches",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="look for dispatch files that are not in the database; --repair imports them",
     )
@@ -86,21 +108,36 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--json", action="store_true", help="one JSON document")
     for command in (serve, migrate, doctor):
         command.add_argument(
-            "--data", type=Path, default=None, metavar="DIR", help=f"({data_directory()})"
+            "--data", type=path, default=None, metavar="DIR", help=f"({data_directory()})"
         )
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code."""
-    given = parser().parse_args(arguments)
-    directory = given.data or data_directory()
     try:
-        if given.command == "serve":
-            return _serve(directory, given)
-        return _maintain(directory, given)
+        code = _main(arguments)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:  # of the output: all others have been told
+        drop_output()
+        if isinstance(error, BrokenPipeError):
+            return PIPE_CLOSED
+        print(f"postroom: the answer cannot be written: {error.strerror}", file=sys.stderr)
+        return UNWRITTEN
+
+
+def _main(arguments: list[str] | None) -> int:
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit as end:  # it has been told what is wrong, or the help
+        return int(end.code or 0)
+    directory = given.data or data_directory()
+    if given.command == "serve":
+        return _serve(directory, given)
+    return _maintain(directory, given)
 
 
 def _serve(directory: Path, given: argparse.Namespace) -> int:
@@ -115,7 +152,12 @@ def _serve(directory: Path, given: argparse.Namespace) -> int:
     from broker.app import Listen, serve
 
     listen = Listen(
-        given.host, given.port, given.tls_cert, given.tls_key, tuple(given.allow_origin)
+        given.host,
+        given.port,
+        given.tls_cert,
+        given.tls_key,
+        tuple(given.allow_origin),
+        given.new_owner_token,
     )
     return serve(directory, settings, listen)
 

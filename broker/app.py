@@ -22,7 +22,7 @@ from anyio.abc import TaskStatus
 from broker import __version__
 from broker.areas import operations
 from broker.areas.directory.load import last_start, load
-from broker.areas.directory.meshes import found
+from broker.areas.directory.meshes import found, owner_token
 from broker.areas.mail.restore import last_sent, restore
 from broker.areas.presence.leave import lost
 from broker.areas.presence.load import load as load_presences
@@ -40,6 +40,7 @@ from broker.log import BadLevel, set_up
 from broker.metrics import Figures, Pulse, Sources
 from broker.net.hub import Hooks, Limits
 from broker.net.server import ListenFailed, Server
+from broker.output import announce
 from broker.store.lock import DataDirectoryUnusable, DirectoryLock
 from broker.store.migrate import MigrationRefused
 from broker.store.sqlite import Store
@@ -56,13 +57,14 @@ CLOSE_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where and how the broker listens."""
+    """How a broker starts: where it listens, and what it makes first."""
 
     host: str = "127.0.0.1"
     port: int = 7450
     cert: Path | None = None
     key: Path | None = None
     origins: tuple[str, ...] = ()
+    new_owner_token: bool = False
 
 
 class Broker:
@@ -169,7 +171,7 @@ class Broker:
 
     # -- the life of it ---------------------------------------------------------------------------
 
-    def begin(self, directory: Path) -> None:
+    def begin(self, directory: Path, *, new_owner_token: bool = False) -> None:
         """Read what there is; at the very first start make the mesh and its owner."""
         turn = self.turn
         turn.start(self.clock.now())
@@ -181,6 +183,11 @@ class Broker:
         if DEFAULT_MESH not in self.house.meshes:
             _, token = found(turn, DEFAULT_MESH)
             write_private(directory / OWNER_TOKEN, token + "\n")
+        elif new_owner_token:
+            another = owner_token(turn)
+            if another is None:
+                raise DataDirectoryUnusable("--new-owner-token: the member `owner` was removed")
+            write_private(directory / OWNER_TOKEN, another + "\n")
         self.store.writer.commit()
         self.pump.arm()
 
@@ -206,7 +213,7 @@ async def run(directory: Path, settings: Settings, listen: Listen) -> int:
     try:
         with usable(directory):
             store.lay_out_log()
-            broker.begin(directory)
+            broker.begin(directory, new_owner_token=listen.new_owner_token)
         await broker.server.listen(listen.host, listen.port, cert=listen.cert, key=listen.key)
         with usable(directory):
             write_private(directory / URL_FILE, broker.server.url + "\n")
@@ -236,8 +243,8 @@ async def _until_over(broker: Broker) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        sys.stdout.write(f"postroom ready {broker.server.url}\n")
-        sys.stdout.flush()
+        if (why := announce(f"postroom ready {broker.server.url}")) is not None:
+            log.warning("the ready line cannot be written: %s", why)
     pulse.stop()
 
 
@@ -247,13 +254,15 @@ async def _until_told(
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """SIGTERM and SIGINT drain."""
+    """SIGTERM and SIGINT drain. Another one cuts the drain short, but not the end behind it."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
             break
     log.info("draining", extra={"connections": broker.server.connections})
     await broker.drain()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     scope.cancel()
 
 

@@ -24,6 +24,7 @@ SEAM: Final = ("broker.store.queries", "broker.store.sqlite.Look", "broker.store
 # What of the broker a part of it may import. `app` puts all the others together.
 MAY_IMPORT: Final[dict[str, tuple[str, ...]]] = {
     "clock": (),
+    "output": (),
     "config": (),
     "spread": (),
     "log": ("broker.clock",),

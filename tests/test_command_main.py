@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_a_first_message_between_two_peers(here: Here, bob: Here) -> None:
     assert (sent.code, sent.err) == (0, "")
     assert sent.out.splitlines()[0].endswith(": 1 copy")
     assert "bob  queued, next in line (offline)" in sent.out
-    received = bob.process("mail", "receive")
+    received = bob.process("mail", "receive", "--max", "99")
     assert (received.code, received.err) == (0, "")
     assert received.out.splitlines()[1:] == ["hi"]
     assert bob.run("mail", "receive").out == "No mail.\n"
@@ -240,6 +241,12 @@ async def _add(me: Client, name: str) -> None:
         ("peer list --frob", 2, "Unknown option: --frob"),
         ("mail redrive", 2, "one of `delivery` and `mailbox`"),
         ("peer list --url http://127.0.0.1", 2, "no WebSocket address"),
+        ("peer list --url 127.0.0.1:7450", 2, "no WebSocket address"),
+        ("peer list --url ws://[::1/v1", 2, "no WebSocket address"),
+        ("peer list --url ws://127.0.0.1:0/v1", 2, "no WebSocket address"),
+        ("peer list --url=", 2, "--url: it is empty"),
+        ("peer list --as=", 2, "--as: it is empty"),
+        ("peer list --token-file=", 2, "--token-file: it is empty"),
         (
             f"peer list --url {NOWHERE}",
             3,
@@ -293,6 +300,61 @@ def test_a_closed_pipe_is_quiet(bob: Here, words: str) -> None:
     assert process.stderr.read() == ""
     assert process.wait() == 141
     process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "words", ["mail list", "mail send bob hi", "--help", "--version", "migrate status"]
+)
+def test_an_answer_that_cannot_be_written_is_told(bob: Here, words: str) -> None:
+    if words.startswith("migrate"):
+        bob = Here(bob.home / "elsewhere")
+        bob.home.mkdir(exist_ok=True)
+    with Path("/dev/full").open("w") as nowhere:
+        done = subprocess.run(
+            [*POSTROOM, *words.split()],
+            cwd=bob.home,
+            env=bob.environment(),
+            stdout=nowhere,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    said = "postroom: the answer cannot be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (4, said)
+
+
+def test_what_cannot_be_told_has_its_code(here: Here) -> None:
+    with Path("/dev/full").open("w") as nowhere:
+        done = subprocess.run(
+            [*POSTROOM, "frob"],
+            cwd=here.home,
+            env=here.environment(),
+            stderr=nowhere,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 2
+
+
+def test_a_terminal_without_a_letter_gets_its_number(here: Here, bob: Here) -> None:
+    here.run("mail", "send", "bob", "grün")
+    narrow = Here(bob.home, {**bob.variables, "PYTHONIOENCODING": "ascii"})
+    done = narrow.process("mail", "receive", "--max", "99")
+    assert (done.code, done.err) == (0, "")
+    assert r"gr\xfcn" in done.out
+
+
+def test_a_broker_that_goes_is_not_taken_for_no_mail(tmp_path: Path) -> None:
+    with running(tmp_path) as here:
+        process = here.start("mail", "receive", "--wait", "30s")
+        metrics = f"http{look_up(Flags(), here.environment()).url[2:-3]}/metrics"
+        waits, end = b"postroom_waiting_claims 1.0\n", time.monotonic() + 20
+        while waits not in urllib.request.urlopen(metrics, timeout=20).read():  # noqa: S310 - http
+            assert time.monotonic() < end
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (3, "")
+    assert err == "postroom: the broker is going away; until now there was no mail\n"
 
 
 def test_one_interrupt_ends_a_command_that_reads(bob: Here) -> None:

@@ -74,9 +74,7 @@ def test_what_cannot_be_done_is_one_line(steer: Steered) -> None:
     assert (code, out) == (1, "")
     assert err.startswith("postroom: there is no migration 'nothing.sql'")
     assert steer("migrate", "status", "--to", FILES[0])[0] == 2
-    with pytest.raises(SystemExit) as end:
-        steer("migrate", "sideways")
-    assert end.value.code == 2
+    assert steer("migrate", "sideways")[0] == 2
 
 
 def test_both_refuse_while_somebody_works_there(steer: Steered) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -159,6 +160,8 @@ def test_a_host_that_others_reach(tmp_path: Path) -> None:
         (["--tls-cert", "{here}/bad.toml"], "--tls-key"),
         (["--prot", "1"], "--prot"),
         (["--port", "soon"], "--port"),
+        (["--host", ""], "--host: it is empty"),
+        (["--config", ""], "--config: it is empty"),
     ],
 )
 def test_a_setting_that_cannot_be(tmp_path: Path, arguments: list[str], named: str) -> None:
@@ -205,3 +208,42 @@ def test_a_port_that_another_program_holds(tmp_path: Path) -> None:
         code, line = refused(tmp_path, "--port", str(port))
     assert code == 1
     assert line == f"postroom: 127.0.0.1:{port} is already in use"
+
+
+def test_who_cannot_say_that_it_is_ready_serves_all_the_same(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w") as said, Path("/dev/full").open("w") as nowhere:
+        process = subprocess.Popen(
+            command(tmp_path / "data", "--port", "0"),
+            stdout=nowhere,
+            stderr=said,
+            env=environment(),
+        )
+        try:
+            url = tmp_path / "data" / "broker.url"
+            end = time.monotonic() + SECONDS
+            while not url.exists() or "ready line" not in (tmp_path / "said").read_text():
+                assert process.poll() is None
+                assert time.monotonic() < end
+            port = int(url.read_text().rsplit(":", 1)[1].split("/")[0])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=SECONDS) as got:
+                assert got.status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
+            process.wait(SECONDS)
+    assert "the ready line cannot be written: No space left" in (tmp_path / "said").read_text()
+
+
+def test_another_token_for_an_owner_who_has_lost_all(tmp_path: Path) -> None:
+    with served(tmp_path) as broker:
+        first = (tmp_path / "owner.token").read_text().strip()
+        broker.end()
+    (tmp_path / "owner.token").unlink()
+    with served(tmp_path, "--host", "0.0.0.0", "--new-owner-token") as broker:  # noqa: S104 - it wants tokens
+        second = (tmp_path / "owner.token").read_text().strip()
+        assert second != first
+        for token in (first, second):
+            assert broker.get("/metrics", token)[0] == 200
+        broker.end()
+    assert (tmp_path / "owner.token").stat().st_mode & 0o777 == 0o600

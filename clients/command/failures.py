@@ -10,6 +10,7 @@ from typing import Final
 REFUSED: Final = 1
 WRONG_USAGE: Final = 2
 NOT_REACHED: Final = 3
+UNWRITTEN: Final = 4
 INTERRUPTED: Final = 130  # what a shell says of a command that SIGINT has ended
 PIPE_CLOSED: Final = 141  # and of one that SIGPIPE has
 

@@ -47,6 +47,10 @@ class Account:
 
 def look_up(flags: Flags, environment: Mapping[str, str] = os.environ) -> Account:
     """Find each of the four, or say which cannot be found."""
+    for name in Flags.__slots__:
+        if getattr(flags, name) == "":
+            flag = "as" if name == "member" else name.replace("_", "-")
+            raise WrongUsage(f"--{flag}: it is empty")
     profile = _profile(environment)
     directory = data_directory(environment)
 
@@ -61,9 +65,10 @@ def look_up(flags: Flags, environment: Mapping[str, str] = os.environ) -> Accoun
             "POSTROOM_URL or the profile"
         )
     url = url or own_url or ""
+    host = _host(url)
     member = found("member", flags.member)
     token, token_from = _given_token(flags, environment, profile)
-    if token is None and (url == own_url or urlsplit(url).hostname in OWN_HOSTS):
+    if token is None and (url == own_url or host in OWN_HOSTS):
         path = directory / "owner.token"
         token, token_from = _line(path), str(path)
         # Only who holds the owner's token is the owner by default.
@@ -85,6 +90,16 @@ def profile_path(environment: Mapping[str, str]) -> Path:
     """Where the profile lies."""
     base = environment.get("XDG_CONFIG_HOME")
     return (Path(base) if base else Path.home() / ".config") / "postroom" / "profile.toml"
+
+
+def _host(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass
+    raise WrongUsage(f"{url!r} is no WebSocket address, like ws://127.0.0.1:7450/v1")
 
 
 def _profile(environment: Mapping[str, str]) -> dict[str, str]:

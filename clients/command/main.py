@@ -6,11 +6,12 @@ code. Knows no command.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Awaitable, Sequence
 from errno import errorcode
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from broker import __version__
 from clients.command.failures import (
@@ -18,6 +19,7 @@ from clients.command.failures import (
     NOT_REACHED,
     PIPE_CLOSED,
     REFUSED,
+    UNWRITTEN,
     WRONG_USAGE,
     NotReached,
     WrongUsage,
@@ -41,10 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # What is still buffered has nowhere to go; the interpreter must not try at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return PIPE_CLOSED
+    except OSError as error:  # of the output: all others have been told
+        _drop(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return PIPE_CLOSED
+        return _complain(f"the answer cannot be written: {error.strerror}", UNWRITTEN)
 
 
 def _open_what_is_closed() -> None:
@@ -53,6 +56,9 @@ def _open_what_is_closed() -> None:
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - never closed
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that lacks a letter is no reason to fail: `mail receive` would hold the mail.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _main(given: list[str]) -> int:
@@ -79,10 +85,8 @@ def _main(given: list[str]) -> int:
         return _complain(str(error), WRONG_USAGE)
     except NotReached as error:
         return _complain(str(error), NOT_REACHED)
-    except BrokenPipeError:
-        raise
     except Exception as error:
-        if TRACEBACK in os.environ:
+        if TRACEBACK in os.environ or (isinstance(error, OSError) and error.filename is None):
             raise
         return _complain(f"{type(error).__name__}: {error} ({TRACEBACK}=1 says where)", REFUSED)
 
@@ -154,8 +158,16 @@ def _said(error: Exception) -> str:
 def _complain(text: str, code: int) -> int:
     """One line, whatever is in it."""
     line = " ".join(text.split())
-    print(f"postroom: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+    try:
+        print(f"postroom: {''.join(c if c.isprintable() else '?' for c in line)}", file=sys.stderr)
+    except OSError:  # the code says it alone
+        _drop(sys.stderr)
     return code
+
+
+def _drop(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere: the interpreter would fail over it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ Owns: the order of the three: mail is acked when it has been shown, never before
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Final, cast
 
 from broker.wire.mail import Ack, Claim, Claimed, Delivery
 from clients.command.commands import Command, Given, option
-from clients.command.failures import WrongUsage
+from clients.command.failures import NotReached, WrongUsage
 from clients.command.parameters import seconds
 from clients.command.session import Session, call
 from clients.command.show import deliveries, document
@@ -22,6 +23,10 @@ MOST: Final = 100
 """What one claim may ask for."""
 LONGEST_MS: Final = 60_000
 """What one claim may wait."""
+
+
+EARLY_SECONDS: Final = 0.5
+"""What is answered earlier than it was to wait has been answered by a broker that drains."""
 
 
 async def receive(session: Session, given: Given) -> None:
@@ -51,7 +56,10 @@ async def _claimed(me: Client, given: Given) -> list[Delivery]:
     while len(found) < most:
         part = 0 if found else min(wait, LONGEST_MS)
         claim = Claim(max=min(most - len(found), MOST), wait_ms=part, mailbox=mailbox)
+        began = time.monotonic()
         got = (cast("Claimed", await call(me, claim))).deliveries
+        if not got and time.monotonic() - began < part / 1_000 - EARLY_SECONDS:
+            raise NotReached("the broker is going away; until now there was no mail")
         found += got
         wait -= part
         if not got and (found or wait <= 0):
