@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Awaitable, Sequence
 from errno import errorcode
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, TextIO
 
 from broker import __version__
@@ -72,15 +73,26 @@ def _main(given: list[str]) -> int:
             one.encode()
     except UnicodeEncodeError:
         return _complain("the arguments are not UTF-8", WRONG_USAGE)
-    from cyclopts import CycloptsError, MissingArgumentError
+    from cyclopts import (
+        CycloptsError,
+        MissingArgumentError,
+        UnknownCommandError,
+        UnusedCliTokensError,
+    )
 
     try:
         return _run(given)
     except MissingArgumentError as error:
-        return _complain(_missing(error, given), WRONG_USAGE)
-    except CycloptsError as error:
+        return _complain(_missing(error, given) + _more(given), WRONG_USAGE)
+    except UnknownCommandError as error:
         error.verbose = False
         return _complain(str(error), WRONG_USAGE)
+    except UnusedCliTokensError as error:
+        more = " ".join(error.unused_tokens or ())
+        return _complain(f"too many words: {more}; quote a text{_more(given)}", WRONG_USAGE)
+    except CycloptsError as error:
+        error.verbose = False
+        return _complain(str(error) + _more(given), WRONG_USAGE)
     except WrongUsage as error:
         return _complain(str(error), WRONG_USAGE)
     except NotReached as error:
@@ -89,6 +101,12 @@ def _main(given: list[str]) -> int:
         if TRACEBACK in os.environ or (isinstance(error, OSError) and error.filename is None):
             raise
         return _complain(f"{type(error).__name__}: {error} ({TRACEBACK}=1 says where)", REFUSED)
+
+
+def _more(given: list[str]) -> str:
+    """Where more is said of the command that was meant."""
+    words = list(takewhile(lambda word: not word.startswith("-"), given))[:2]
+    return f" (see {' '.join(['postroom', *words])} --help)"
 
 
 def _missing(error: MissingArgumentError, given: list[str]) -> str:

@@ -99,6 +99,8 @@ def rows_of(rows: Sequence[Struct]) -> None:
 def _sent(value: Sent) -> None:
     again = ", sent before" if value.duplicate else ""
     print(f"{value.message}: {value.total} {'copy' if value.total == 1 else 'copies'}{again}")
+    if not value.total:
+        print("  nobody is addressed by it: no copy was made")
     for copy in value.deliveries:
         where = f"behind {copy.depth}" if copy.depth else "next in line"
         waits = f", {where} ({copy.transport})" if copy.queued else ""

@@ -49,7 +49,7 @@ def cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        if name.endswith("_at"):
+        if name == "at" or name.endswith("_at"):
             return instant(value)
         return written(value) if name.endswith("_ms") else str(value)
     if isinstance(value, Raw):

@@ -43,7 +43,7 @@ async def retry(session: Session, given: Given) -> None:
             named = request_of(GetDispatch, NAMES, given)
             # The broker shows a prompt to workers only: that the caller brings again.
             if given.get("prompt") is None and given.get("prompt_file") is None:
-                raise WrongUsage("prompt is missing")
+                raise WrongUsage("prompt is missing: bring it again, only workers are shown it")
             found = cast("Dispatch", await call(me, named))
             given.update({name: getattr(found, name) for name in (*IDENTITY, "prompt_sha256")})
         again = cast("Create", request_of(Create, CREATED, given))
