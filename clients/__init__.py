@@ -8,6 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from broker.wire.mail import Progress
+    from broker.wire.presence import PeerChanged, PeerJoined, PeerLeft, PeerSynced
     from clients import errors
     from clients.asking import Answered, Question, Queued, Working
     from clients.client import Client, connect
@@ -21,7 +23,12 @@ __all__ = [
     "Answered",
     "Client",
     "Mail",
+    "PeerChanged",
+    "PeerJoined",
+    "PeerLeft",
+    "PeerSynced",
     "Pending",
+    "Progress",
     "Question",
     "Queued",
     "Reconnected",
@@ -33,17 +40,22 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "Answered": "asking",
-    "Client": "client",
-    "Mail": "mail",
-    "Pending": "pending",
-    "Question": "asking",
-    "Queued": "asking",
-    "Reconnected": "conversation",
-    "Work": "work",
-    "Working": "asking",
-    "connect": "client",
-    "output": "outputs",
+    "Answered": "clients.asking",
+    "Client": "clients.client",
+    "Mail": "clients.mail",
+    "PeerChanged": "broker.wire.presence",
+    "PeerJoined": "broker.wire.presence",
+    "PeerLeft": "broker.wire.presence",
+    "PeerSynced": "broker.wire.presence",
+    "Pending": "clients.pending",
+    "Progress": "broker.wire.mail",
+    "Question": "clients.asking",
+    "Queued": "clients.asking",
+    "Reconnected": "clients.conversation",
+    "Work": "clients.work",
+    "Working": "clients.asking",
+    "connect": "clients.client",
+    "output": "clients.outputs",
 }
 
 
@@ -53,6 +65,6 @@ def __getattr__(name: str) -> object:
         return import_module("clients.errors")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"clients.{_HOMES[name]}"), name)
+    value: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
