@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rig import Peer, rig
 
 from broker.core import executor as executor_module
 from broker.core.conversation import MOST_ERRORS, MOST_IN_FLIGHT
+from broker.store.writer import Writer
 
 
 def many(peer: Peer, ids: range, op: str = "group.list") -> None:
@@ -386,3 +388,22 @@ async def test_who_is_not_read_is_not_silent(tmp_path: Path) -> None:
         assert peer.conversation.silence() == 0
         peer.conversation.tick(r.clock.monotonic())
         assert closed(peer) is None
+
+
+async def test_who_is_replaced_during_a_slow_commit_is_told_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig(tmp_path) as r:
+        old, new = await r.join("ann", session="s1"), r.connect()
+        r.clock.time += 20_000
+        old.conversation.alive()
+        held: list[Callable[[BaseException | None], None]] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, "finish", lambda _, done: held.append(done))
+            new.post("hello", member="ann", session="s1", token=r.tokens["ann"])
+            r.broker.executor.run()
+            old.conversation.tick(r.clock.monotonic())
+        assert closed(old) is None
+        r.broker.store.writer.commit()
+        held.pop()(None)
+        assert (closed(old) or (0, ""))[0] == 4409

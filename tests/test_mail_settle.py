@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from failing_storage import full
 from mail_desk import bodies, copies, desk, held, send, take, traced
+
+from broker.store.faults import StoreFault
+from broker.store.writer import Writer
 
 
 async def test_an_ack_ends_the_delivery(tmp_path: Path) -> None:
@@ -323,3 +327,30 @@ async def test_the_answers_of_many_outputs_fit_a_frame(tmp_path: Path) -> None:
         again = await bob.ask("mail.ack", **held(mail), outputs=outputs)
         assert again["outputs"][99]["message"] == acked["outputs"][99]["message"]
         assert len(bob.line.raw[-1]) <= 100_000
+
+
+async def test_outputs_that_are_refused_spend_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path, limits__send_rate=10) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service")
+        await send(ann, "bob", 1)
+        mail = await take(bob)
+        wrong = [{"to": "ann", "body": 1}] * 20 + [{"to": "nobody", "body": 1}]
+        for _ in range(5):
+            await bob.refused("unknown_recipient", "mail.ack", **held(mail), outputs=wrong)
+        await bob.ask("mail.ack", **held(mail), outputs=wrong[:20])
+        assert len(ann.mail()) == 20
+
+
+async def test_a_batch_that_fails_spends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path, faulty=True, limits__send_rate=10) as r:
+        ann = await r.join("ann", role="service", capacity=0)
+        for _ in range(5):
+            with monkeypatch.context() as patch:
+                patch.setattr(Writer, "_tried_commit", lambda _: StoreFault(full()))
+                ids = [ann.post("mail.send", to="ann", body=1) for _ in range(30)]
+                r.broker.executor.run()
+            assert {ann.reply(id)["error"]["code"] for id in ids} == {"unavailable"}
+        assert len(await send(ann, "ann", *range(40))) == 40

@@ -34,7 +34,6 @@ ERROR_WINDOW_SECONDS: Final = 60.0
 BLAMED: Final = frozenset({"bad_frame", "bad_request", "unknown_op"})
 
 OWED_BYTES: Final = 32 * 1_024  # between two looks at how much the socket still holds
-NORMAL: Final = 1000
 NOT_UTF8: Final = 1007
 NOT_PROTOCOL: Final = 4400
 NO_HELLO: Final = 4408
@@ -81,6 +80,7 @@ class Conversation:
         "greeting",
         "inbox",
         "line",
+        "parting",
         "presence",
         "queued",
         "waits",
@@ -106,6 +106,8 @@ class Conversation:
         """Whether the executor knows that the inbox is not empty, or a read holds it up."""
         self.presence: Presence | None = None
         """Who speaks, once a hello was taken."""
+        self.parting = False
+        """Whether it is decided that the two part; the close follows the commit."""
         self.waits: int | str | None = None
         """The id of the pull claim that waits for mail."""
         self._executor = executor
@@ -113,9 +115,7 @@ class Conversation:
         self._seconds = seconds
         self._rules = rules
         self._ids: set[int | str] = set()
-        self._in_flight = 0
-        self._bytes = 0
-        self._owed = 0
+        self._in_flight = self._bytes = self._owed = 0
         self._paused = False
         self._closing = self._lost = False
         self._errors: deque[float] | None = None
@@ -160,7 +160,6 @@ class Conversation:
             self._paused = True
             self.line.pause()
         if not self.queued and inbox:
-            self.queued = True
             self._executor.enqueue(self)
 
     def _admit_singly(self, frames: list[Request | Bad]) -> None:
@@ -274,7 +273,7 @@ class Conversation:
         rhythm = (times.ping_ms if times.ping_ms < times.pong_ms else times.pong_ms / 2) / 1000
         if self._closing:
             return now + rhythm
-        if self.presence is None:
+        if self.presence is None and not self.parting:
             end = self._started + times.hello_ms / 1000
             if now >= end and not self.queued:
                 self.close(NO_HELLO, "no hello in time")

@@ -80,6 +80,7 @@ class Executor:
 
     def enqueue(self, conversation: Conversation) -> None:
         """This connection has requests in its inbox."""
+        conversation.queued = True
         self._ring.add(conversation)
         self._schedule()
 

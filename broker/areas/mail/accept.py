@@ -130,6 +130,7 @@ def spend_allowance(turn: Turn, member: Member, sends: int) -> None:
             f"more than {rate} sends a second",
             retry_after_ms=int(missing * SECOND / rate) + 1,
         )
+    turn.undo(setattr, member, "allowance", member.allowance)
     member.allowance -= sends
 
 

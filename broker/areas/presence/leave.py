@@ -92,6 +92,7 @@ def unplug(turn: Turn, presence: Presence, code: int | None = None, reason: str 
         return
     turn.tell("presence.away", presence)
     turn.put(conversation, "presence", None)
+    turn.put(conversation, "parting", True)
     turn.put(presence, "conversation", None)
     turn.put(presence, "watches", None)
     turn.strike(presence.mesh.watchers, presence.id)
