@@ -25,6 +25,7 @@ from broker.areas.directory.load import last_start, load
 from broker.areas.directory.meshes import found, owner_token
 from broker.areas.mail.restore import last_sent, restore
 from broker.areas.presence.leave import lost
+from broker.areas.presence.load import last_seen
 from broker.areas.presence.load import load as load_presences
 from broker.areas.presence.resume import spend
 from broker.clock import Chance, Clock, SystemChance, SystemClock
@@ -175,7 +176,7 @@ class Broker:
         """Read what there is; at the very first start make the mesh and its owner."""
         turn = self.turn
         turn.start(self.clock.now())
-        self.clock.not_before(max(last_start(turn), last_sent(turn)))
+        self.clock.not_before(max(last_start(turn), last_sent(turn), last_seen(turn)))
         turn.start(self.clock.now())
         load(turn)
         load_presences(turn)
@@ -254,13 +255,13 @@ async def _until_told(
     *,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """SIGTERM and SIGINT drain. Another one cuts the drain short, but not the end behind it."""
+    """SIGTERM and SIGINT drain. Another one changes nothing: the end is near anyway."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()
         async for _ in signals:
             break
-    log.info("draining", extra={"connections": broker.server.connections})
-    await broker.drain()
+        log.info("draining", extra={"connections": broker.server.connections})
+        await broker.drain()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     scope.cancel()

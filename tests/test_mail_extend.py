@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from failing_storage import full
 from mail_desk import desk, held, send, steps, take, traced
+
+from broker.core import house as house_module
+from broker.store.faults import StoreFault
+from broker.store.writer import Writer
 
 
 async def test_a_lease_that_keeps_being_extended_does_not_end(tmp_path: Path) -> None:
@@ -166,3 +171,24 @@ async def test_a_plain_extend_costs_one_update(tmp_path: Path) -> None:
         rows = r.broker.store.writer.rows
         await bob.ask("mail.extend", **held(mail))
         assert r.broker.store.writer.rows == rows + 1
+
+
+async def test_an_extend_that_failed_leaves_the_end_of_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "SETTLED_LEASES", -1)
+    async with desk(tmp_path, faulty=True) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service")
+        await send(ann, "bob", 1)
+        mail = await take(bob)
+        await bob.ask("mail.extend", **held(mail), lease_ms=40_000)
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, "_tried_commit", lambda _: StoreFault(full()))
+            failed = bob.post("mail.extend", **held(mail), lease_ms=90_000)
+            r.broker.executor.run()
+        assert bob.reply(failed)["error"]["code"] == "unavailable"
+        await r.advance(39_999)
+        await bob.ask("mail.extend", **held(mail), lease_ms=1_000)
+        await r.advance(1_000)
+        await bob.refused("stale_claim", "mail.extend", **held(mail))

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from mail_desk import copies, desk, held, send, take
 
+from broker.areas.mail import keys
+
 DAY = 86_400_000
 
 
@@ -270,3 +272,25 @@ async def test_an_output_has_a_key_like_a_send(tmp_path: Path) -> None:
             outputs=[{"to": "ann", "body": "other", "key": "k"}],
         )
         assert len(ann.mail()) == 1
+
+
+async def test_a_repeated_send_counts_what_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "COUNTED", 5)
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        await r.join("bob", role="service", capacity=0)
+
+        async def depth(key: str, **fields: Any) -> int:
+            answer = await ann.ask("mail.send", to="bob", body=1, key=key, **fields)
+            return int(answer["deliveries"][0]["depth"])
+
+        await send(ann, "bob", 1, 2)
+        assert (await depth("mine"), await depth("mine")) == (2, 2)
+        await send(ann, "bob", 3, 4)
+        assert await depth("mine") == 2, "what came later goes behind it"
+        await send(ann, "bob", 5, priority="critical")
+        assert await depth("mine") == 3
+        await send(ann, "bob", *range(4), priority="critical")
+        assert await depth("mine") == 5, "no more than a few are counted"

@@ -9,6 +9,8 @@ import pytest
 from mail_desk import bodies, desk, held, send, take
 from rig import Peer
 
+from broker.core import house as house_module
+
 
 async def pull(peer: Peer, **fields: Any) -> list[Any]:
     """The bodies of what a claim gets."""
@@ -405,3 +407,37 @@ async def test_a_claim_that_nobody_would_hear_of_takes_nothing(tmp_path: Path) -
         assert (told["error"]["code"], told["op"]) == ("bad_request", "mail.claim")
         assert told["error"]["message"].startswith("id: ")
         assert await pull(bob) == [1]
+
+
+async def test_settled_leases_are_not_remembered_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house_module, "SETTLED_LEASES", 10)
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=0)
+        await send(ann, "bob", *range(60))
+        (kept,) = (await bob.ask("mail.claim", lease_ms=3_600_000))["deliveries"]
+        for _ in range(50):
+            (mail,) = (await bob.ask("mail.claim", lease_ms=3_600_000))["deliveries"]
+            await bob.ask("mail.ack", **held(mail))
+        assert len(r.broker.house.leases) < 20
+        await r.advance(3_600_000)
+        states = (await bob.ask("mail.list", state="queued"))["deliveries"]
+        assert kept["delivery"] in {one["delivery"] for one in states}
+
+
+async def test_a_waiting_claim_of_a_lost_connection_takes_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", role="service", capacity=0)
+        bob.post("mail.claim", wait_ms=60_000)
+        await r.settle()
+        bob.post("mail.list")
+        bob.post("mail.list")  # one waits behind the other when the socket is lost
+        r.broker.executor.run()
+        bob.conversation.lost()
+        ann.post("mail.send", to="bob", body=1)
+        await r.settle()
+        again = await r.join("bob", role="service")
+        assert bodies(again.mail()) == [1]

@@ -77,3 +77,16 @@ async def test_the_end_of_a_token_is_kept_over_the_restart(tmp_path: Path) -> No
         await r.advance(30_000)
         assert r.clock.now() == START + 30_000
         assert [p.role for p in r.broker.house.presences.values() if not p.observe] == []
+
+
+async def test_the_clock_is_not_before_who_was_last_heard(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        ann = await r.join("ann")
+        await r.advance(200_000)
+        ann.conversation.alive()
+        heard = r.clock.now()
+        await ann.lose()
+        await r.crash()
+        r.clock.time = heard - 172_800_000
+        await r.start()
+        assert r.clock.now() >= heard

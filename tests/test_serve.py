@@ -22,6 +22,10 @@ import msgspec
 import pytest
 
 SECONDS = 30.0
+UPGRADE = (
+    "GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
@@ -247,3 +251,16 @@ def test_another_token_for_an_owner_who_has_lost_all(tmp_path: Path) -> None:
             assert broker.get("/metrics", token)[0] == 200
         broker.end()
     assert (tmp_path / "owner.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_whoever_is_told_twice_goes_once(tmp_path: Path) -> None:
+    with served(tmp_path) as broker, socket.create_connection(("127.0.0.1", broker.port)) as peer:
+        peer.sendall(UPGRADE.encode())
+        assert b"101" in peer.recv(4_096)
+        broker.process.send_signal(signal.SIGTERM)
+        for line in broker.process.stderr or ():
+            if "draining" in line:
+                break
+        for told in (signal.SIGTERM, signal.SIGINT):
+            broker.process.send_signal(told)
+        assert broker.process.wait(SECONDS) == 0

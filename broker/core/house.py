@@ -7,6 +7,7 @@ areas, and each change says how to take it back. Big things (messages, deliverie
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import heapify, heappush
 from typing import Final
 
 from broker.core.deadlines import Deadlines
@@ -29,6 +30,8 @@ __all__ = [
 
 DEFAULT_MESH: Final = "default"
 SYSTEM: Final = "postroom"
+SETTLED_LEASES: Final = 1_000
+"""Reminders of what is settled by now; some more than there are claims are worth no tidying."""
 
 
 class Mesh:
@@ -184,3 +187,12 @@ class House:
         self.node = ""
         self.incarnation = 0
         self.started_at = 0
+
+    def remind_of(self, claim: Claim) -> None:
+        """Its lease ends out of the order of claims: it is looked for by itself from now on."""
+        leases, held = self.leases, self.claims
+        if len(leases) > 2 * len(held) + SETTLED_LEASES:
+            leases[:] = [(one.expires_at, one.seq, one.number) for one in held.values() if one.long]
+            heapify(leases)
+        claim.long = True
+        heappush(leases, (claim.expires_at, claim.seq, claim.number))

@@ -16,7 +16,7 @@ WHERE d.mailbox_id = ? AND d.state = 'queued' AND d.due_at IS NULL AND d.seq > ?
 AND m.sent_at <= ? LIMIT ?
 
 -- name: waiting
-SELECT d.seq FROM deliveries AS d INDEXED BY deliveries_due
+SELECT d.seq FROM deliveries AS d INDEXED BY deliveries_waiting
 JOIN messages AS m ON m.id = d.message_id
 WHERE d.mailbox_id = ? AND d.state = 'queued' AND d.due_at IS NOT NULL AND d.seq > ?
 AND m.sent_at <= ? LIMIT ?

@@ -5,8 +5,6 @@ Owns: `mail.extend`.
 
 from __future__ import annotations
 
-from heapq import heappush
-
 from broker.areas.mail.giveback import live_claim
 from broker.areas.mail.handover import check_lease
 from broker.areas.mail.records import facts, write_history
@@ -37,10 +35,10 @@ def extend(turn: Turn, caller: Presence, request: Extend) -> Extended:
 
 def prolong(turn: Turn, claim: Claim, expires_at: int) -> None:
     """Give a claim another end. One that came through a restart is an ordinary one from now on."""
+    turn.undo(turn.house.remind_of, claim)
     turn.put(claim, "expires_at", expires_at)
-    turn.put(claim, "long", True)
     turn.put(claim, "restored", False)
-    heappush(turn.house.leases, (expires_at, claim.seq, claim.number))
+    turn.house.remind_of(claim)
     turn.wake_at(expires_at)
 
 

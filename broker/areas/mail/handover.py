@@ -6,7 +6,6 @@ after each request the stirred ones are matched here. Never claims for a connect
 
 from __future__ import annotations
 
-from heapq import heappush
 from typing import Final
 
 from broker.areas.mail.numbers import claim_number
@@ -148,8 +147,7 @@ def hold(
     )
     remember(turn, claim, presence, born)
     if lease_ms != turn.settings.mail.lease_ms:
-        claim.long = True
-        heappush(turn.house.leases, (expires_at, seq, number))
+        turn.house.remind_of(claim)
         turn.wake_at(expires_at)
     elif expires_at < turn.wake:
         turn.wake = expires_at

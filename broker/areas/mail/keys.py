@@ -32,6 +32,8 @@ AHEAD = sql.take("ahead")
 TOTAL = sql.take("total")
 sql.close()
 
+COUNTED: Final = 1_000
+"""How many are counted that would be handed over before one that was sent earlier."""
 LISTED: Final = 100
 
 
@@ -117,8 +119,8 @@ def _as_it_stands(turn: Turn, message: int, total: int, *, duplicate: bool = Fal
         box = turn.house.boxes.get(mailbox_id)
         depth = 0
         if state == "queued" and due_at is None:
-            row = turn.one(AHEAD, (mailbox_id, priority, seq))
-            depth = row[0] if row else 0
+            row = turn.one(AHEAD, (mailbox_id, priority, seq, COUNTED))
+            depth = min(row[0], COUNTED) if row else 0
         copies.append(
             Copy(
                 delivery=f"d{seq}",

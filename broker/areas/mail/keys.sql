@@ -23,8 +23,18 @@ SELECT 1 FROM deliveries WHERE seq > ?1 AND seq < ?1 + 2 * ?2
 AND (state = 'queued' OR state = 'claimed') LIMIT 1
 
 -- name: ahead
-SELECT count(*) FROM deliveries WHERE mailbox_id = ?1 AND state = 'queued' AND due_at IS NULL
-AND (priority > ?2 OR (priority = ?2 AND seq < ?3))
+SELECT (
+    SELECT count(*) FROM (
+        SELECT 1 FROM deliveries INDEXED BY deliveries_ready
+        WHERE mailbox_id = ?1 AND state = 'queued' AND due_at IS NULL AND priority > ?2 LIMIT ?4
+    )
+) + (
+    SELECT count(*) FROM (
+        SELECT 1 FROM deliveries INDEXED BY deliveries_ready
+        WHERE mailbox_id = ?1 AND state = 'queued' AND due_at IS NULL AND priority = ?2
+            AND seq < ?3 LIMIT ?4
+    )
+)
 
 -- name: total
 SELECT total FROM messages WHERE id = ?

@@ -105,6 +105,9 @@ def serve_waiters(turn: Turn) -> None:
     """Somebody waits, and no drainer has taken what came."""
     for box in tuple(dict.fromkeys(turn.stirred)):
         for waiter in box.waiters:
+            conversation = waiter.caller.conversation
+            if conversation is None or conversation.closing:  # known to be gone
+                continue
             found = take(turn, waiter.caller, waiter.boxes, waiter.most, waiter.lease_ms)
             if found:
                 stop_waiting(turn, waiter, found)

@@ -6,8 +6,6 @@ holders until the later of their end and one usual lease from the start; no row 
 
 from __future__ import annotations
 
-from heapq import heappush
-
 from broker.core.house import Claim
 from broker.core.turn import Turn
 from broker.store.queries import Queries
@@ -76,11 +74,10 @@ def _claims(turn: Turn) -> None:
             message,
             max(ends_at, floor),
             plain,
-            long=True,
             restored=True,
         )
         house.claims[claim.delivery] = claim
         box.unfinished += 1
         if presence is not None:
             presence.held[claim.delivery] = claim
-        heappush(house.leases, (claim.expires_at, seq, number))
+        house.remind_of(claim)

@@ -7,7 +7,6 @@ it frees. Giving back is `giveback`'s.
 from __future__ import annotations
 
 from hashlib import sha256
-from heapq import heappush
 from typing import Final
 
 import msgspec
@@ -160,8 +159,7 @@ def settle(turn: Turn, claim: Claim) -> None:
 def rehold(house: House, claim: Claim) -> None:
     """Take back a settlement. Younger claims stand before this one now: it is reminded of alone."""
     house.claims[claim.delivery] = claim
-    claim.long = True
-    heappush(house.leases, (claim.expires_at, claim.seq, claim.number))
+    house.remind_of(claim)
     claim.box.unfinished += 1
     if claim.presence is not None:
         claim.presence.held[claim.delivery] = claim

@@ -27,7 +27,7 @@ SELECT seq FROM deliveries INDEXED BY deliveries_ready
 WHERE mailbox_id = ? AND seq <= ? AND state = 'queued' AND due_at IS NULL LIMIT ?
 
 -- name: ending_waiting
-SELECT seq FROM deliveries INDEXED BY deliveries_due
+SELECT seq FROM deliveries INDEXED BY deliveries_waiting
 WHERE mailbox_id = ? AND seq <= ? AND state = 'queued' AND due_at IS NOT NULL LIMIT ?
 
 -- name: ended

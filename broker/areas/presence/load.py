@@ -12,8 +12,15 @@ from broker.store.queries import Queries
 
 sql = Queries(__file__)
 MEMBERSHIPS = sql.take("memberships")
+LAST_SEEN = sql.take("last_seen")
 PRESENCES = sql.take("presences")
 sql.close()
+
+
+def last_seen(turn: Turn) -> int:
+    """The last instant that stands with any presence."""
+    row = turn.one(LAST_SEEN)
+    return row[0] if row and row[0] else 0
 
 
 def load(turn: Turn) -> None:
