@@ -133,7 +133,9 @@ class Question(Generic[T]):
 
     async def cancel(self) -> Cancelled:
         """Call the question back, where nobody holds it yet. A late answer is ordinary mail."""
+        self._fault = self._fault or Undelivered("the question was called back", "cancelled")
         self.close()
+        self._wake()
         if self.message is None:
             # It may have left without our hearing of it: the same key finds it, or stops it here.
             self.message = (await self._post()).message
@@ -158,6 +160,8 @@ class Question(Generic[T]):
         self._intake.make_room()
         sent = await self._post()
         self.message = sent.message
+        if not self._open:  # nobody waits any more
+            return
         self._alive = sent.total
         self._intake.hand_out(self._intake.questions.sent(self, sent.message))
         if not sent.total:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Raw
 
 from broker.wire.mail import Delivery, Extended
-from clients.errors import BY_CODE, PostroomError
+from clients.errors import BY_CODE, PostroomError, Refused, Retryable
 from clients.leases import Leases
 from clients.mail import HELD, SETTLED, SETTLING, Mail
 from clients.pending import Pending, Verb
@@ -21,6 +21,8 @@ from clients.requests import Requests, unheard
 from clients.settling import EXTEND
 
 STALE: Final = BY_CODE["stale_claim"]
+AGAIN_MS: Final = 1_000
+"""Until what the broker could not do is asked for again, unless it says when."""
 
 
 class Settling(Pending[Any], gc=False, eq=False, kw_only=True):
@@ -118,9 +120,20 @@ class Holding:
         return pending
 
     def settle_quietly(self, mail: Mail[Any], verb: Verb, fields: bytes) -> None:
-        """End a claim; nobody waits."""
-        if mail.state == HELD and not self.over:
-            self.start_settling(mail, verb, fields).then(unheard)
+        """End a claim; nobody waits, so what the broker can't do now is asked for again."""
+        if mail.state != HELD or mail.lost or self.over:
+            return
+
+        def told(pending: Pending[Any]) -> None:
+            unheard(pending)
+            fault = pending.fault
+            if isinstance(fault, Retryable):
+                seconds = (fault.retry_after_ms or AGAIN_MS) / 1_000
+                self._requests.loop.call_later(seconds, self.settle_quietly, mail, verb, fields)
+            elif isinstance(fault, Refused) and not mail.lost:
+                self._lose(mail)  # it goes to somebody else when its lease is over
+
+        self.start_settling(mail, verb, fields).then(told)
 
     def ended(self, mail: Mail[Any]) -> None:
         """A claim has ended as it was to."""

@@ -169,7 +169,8 @@ class Work:
                 pass  # it is asked for again in time
             self._leases.hold(self, lease_ms)
 
-        self._requests.ask(RENEW, msgspec.json.encode(fields)).then(told)
+        # Lost with its connection it is sent again with the next one, and not half a lease later.
+        self._requests.ask(RENEW, msgspec.json.encode(fields), repeat=True).then(told)
 
     # -- inside -----------------------------------------------------------------------------------
 

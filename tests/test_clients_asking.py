@@ -318,3 +318,24 @@ async def test_the_body_of_an_answer_is_decoded_as_asked(broker: Stub) -> None:
         with pytest.raises(errors.BodyUnreadable):
             _ = mail.body
         assert msgspec.json.decode(mail.raw) == {"a": "x"}
+
+
+async def test_a_question_that_is_called_back_on_its_way_is_nowhere_any_more(
+    broker: Stub,
+) -> None:
+    async with join(broker) as me:
+        line = await broker.line()
+        question = me.asking("bob", 1)
+        asking = asyncio.ensure_future(question.answer())
+        first = await line.request("mail.send")
+        cancelling = asyncio.ensure_future(question.cancel())
+        second = await line.request("mail.send")
+        assert second["key"] == first["key"]
+        await line.ok(first, sent())
+        await line.ok(second, sent(duplicate=True))
+        await line.answer("mail.cancel", {"cancelled": 1, "too_late": 0})
+        assert (await cancelling).cancelled == 1
+        with pytest.raises(errors.Undelivered) as told:
+            await asyncio.wait_for(asking, 10)
+        assert told.value.state == "cancelled"
+        assert me._parts.intake.questions.open == 0

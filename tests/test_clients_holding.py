@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,7 @@ from clients_stub import (
     welcome,
 )
 
-from clients import errors, keeper
+from clients import Mail, errors, keeper
 
 
 @pytest.fixture
@@ -192,3 +193,31 @@ async def test_a_message_may_come_in_fragments(broker: Stub) -> None:
         text = msgspec.json.encode(delivery(body="ä" * 100)).decode()
         await fragments(line, text)
         assert (await anext(me.mail())).body == "ä" * 100
+
+
+async def test_a_quiet_ack_that_the_broker_cannot_do_now_is_asked_for_again(broker: Stub) -> None:
+    async with join(broker) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        tasks.create_task(me.serve(lambda mail: None))
+        await line.say(delivery(1))
+        await line.refuse(
+            await line.request("mail.ack"), "unavailable", retryable=True, retry_after_ms=1
+        )
+        again = await line.request("mail.ack")
+        assert (again["delivery"], again["claim"]) == ("d1", "c1")
+        await line.ok(again, ACKED)
+        me.stop()
+
+
+async def test_a_quiet_ack_that_is_refused_for_good_lets_the_mail_go(broker: Stub) -> None:
+    async with join(broker) as me, asyncio.TaskGroup() as tasks:
+        line = await broker.line()
+        handled: list[Mail[Any]] = []
+        tasks.create_task(me.serve(handled.append))
+        await line.say(delivery(1, lease_ms=200), delivery(2, lease_ms=200))
+        first, second = [await line.request("mail.ack") for _ in range(2)]
+        await line.refuse(first, "internal")
+        assert (await line.request("mail.extend"))["delivery"] == "d2"
+        assert [mail.lost for mail in handled] == [True, False]
+        await line.ok(second, ACKED)
+        me.stop()

@@ -330,3 +330,31 @@ async def test_a_lost_connection_does_not_lose_the_work(
         await line.drop()
         line = await broker.line()
         await line.answer("dispatch.consume", {**FINISHED, "duplicate": True})
+
+
+async def test_a_renewal_that_is_lost_with_its_connection_goes_first_on_the_next(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "FIRST_SECONDS", 0.01)
+    async with join(broker) as me:
+        line = await broker.line()
+        ended = asyncio.Event()
+
+        async def work() -> None:
+            async with me.dispatch.lease("k" * 64):
+                await ended.wait()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(work())
+            await line.answer("dispatch.lease", leased(1_000))
+            await line.request("dispatch.renew")
+            await line.drop()
+            line = await broker.line()
+            listing = tasks.create_task(me.group.list())
+            again = await line.request()
+            assert (again["op"], again["lease_token"]) == ("dispatch.renew", "t1")
+            await line.ok(again, renewed())
+            await line.answer("group.list", {"groups": [], "next": None})
+            await listing
+            ended.set()
+            await line.answer("dispatch.consume", FINISHED)
