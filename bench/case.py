@@ -86,4 +86,6 @@ class Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ready: bool = False
     settled: int | None = None
+    done: bool = False
+    """All is settled: what the target does from here on is no part of the run."""
     outcome: Outcome | None = None

@@ -94,6 +94,7 @@ async def _run(job: Job) -> Outcome:
     except RunFailed as fault:
         return Outcome(faults=[str(fault), *traffic.faults()])
     after = resource.getrusage(resource.RUSAGE_SELF)
+    _say(Note(done=True))
     await asyncio.sleep(LINGER_SECONDS)
     faults = traffic.faults()
     resident = resident_bytes(None)

@@ -158,15 +158,19 @@ def _sync_ms(data: Path) -> float:
     return statistics.median(times) * 1000
 
 
+PROGRAM = (":/broker", ":/clients", ":/migrations", ":/bench", ":/pyproject.toml")
+
+
 def _commit() -> str:
-    """The checkout's commit, marked when the tree is not what was committed."""
+    """The checkout's commit, marked when what runs is not what was committed."""
     git = shutil.which("git")
     if git is None:
         return "unknown"
     head = _output([git, "rev-parse", "--short", "HEAD"])
     if not head:
         return "none"
-    return head + (" with changes" if _output([git, "status", "--porcelain"]) else "")
+    changes = _output([git, "status", "--porcelain", "--", *PROGRAM])
+    return head + (" with changes" if changes else "")
 
 
 def _output(command: list[str]) -> str:

@@ -127,11 +127,12 @@ def _measure(
         waited_start = [waited_seconds(pid) for pid in pids]
         cpu_start = cpu_seconds(server.pid)
         _say(generator, "go")
-        outcome = _outcome(generator, logs, watch)
+        failed = _settled(generator, logs, watch)
         server_cpu = cpu_seconds(server.pid) - cpu_start
         waited = [
             waited_seconds(pid) - before for pid, before in zip(pids, waited_start, strict=True)
         ]
+        outcome = failed or _outcome(generator, logs)
         return _sample(
             case,
             outcome,
@@ -191,10 +192,20 @@ def _note(process: subprocess.Popen[str], logs: Path) -> Note:
     return msgspec.json.decode(line_of(process, logs, SILENT_SECONDS), type=Note)
 
 
-def _outcome(process: subprocess.Popen[str], logs: Path, watch: Callable[[int], None]) -> Outcome:
+def _settled(
+    process: subprocess.Popen[str], logs: Path, watch: Callable[[int], None]
+) -> Outcome | None:
+    """Wait until all is settled; the outcome of a run that failed before."""
+    while True:
+        note = _note(process, logs)
+        if note.done or note.outcome is not None:
+            return note.outcome
+        if note.settled is not None:
+            watch(note.settled)
+
+
+def _outcome(process: subprocess.Popen[str], logs: Path) -> Outcome:
     while True:
         note = _note(process, logs)
         if note.outcome is not None:
             return note.outcome
-        if note.settled is not None:
-            watch(note.settled)
