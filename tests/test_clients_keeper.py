@@ -461,3 +461,23 @@ async def test_nothing_secret_is_logged(broker: Stub, caplog: pytest.LogCaptureF
         assert "private" not in repr(mail)
     assert "secret" not in caplog.text
     assert "private" not in caplog.text
+
+
+async def test_each_attempt_waits_by_its_number(
+    broker: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def wait(attempt: int) -> float:
+        asked.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(keeper, "wait_seconds", wait)
+    busy = {"error": {"code": "unavailable", "message": "no", "retryable": True}}
+    async with join(broker):
+        line = await broker.line()
+        broker.greet = lambda _: busy if len(broker.hellos) < 4 else {"ok": welcome()}
+        await line.drop()
+        for _ in range(3):
+            line = await broker.line()
+    assert asked[:3] == [0, 1, 2]

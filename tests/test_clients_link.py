@@ -121,3 +121,18 @@ async def test_a_refused_upgrade_says_why(step: int) -> None:
         await link.opened
     assert script.aborted
     assert heard.messages == []
+
+
+async def test_a_silent_link_is_pinged_before_it_is_given_up() -> None:
+    link, _, script = begun()
+    link.data_received(agreed(script))
+    for answered in (True, False):
+        link._look(60.0)  # something has come since the last look
+        before = len(script.written)
+        link._look(60.0)
+        assert script.written[before] == 0x89, "a ping"
+        assert not script.aborted
+        if answered:
+            link.data_received(b"\x8a\x00")
+    link._look(60.0)
+    assert script.aborted

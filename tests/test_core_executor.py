@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from pathlib import Path
@@ -573,3 +574,16 @@ async def test_a_value_that_the_storage_cannot_take_harms_nobody_else(
         assert [code(ann, good), code(bob, bad), code(ann, other)] == ["ok", "internal", "ok"]
         assert r.broker.ready()[0]
         assert (await bob.ask("mail.send", to="bob", body=3))["total"] == 1
+
+
+async def test_after_a_slow_commit_it_is_looked_what_became_due(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        ann = await r.join("ann")
+        r.broker.store.writer._commit_seconds = 1.0
+        executor, scheduled = r.broker.executor, asyncio.Event()
+        ann.post("mail.send", to="ann", body=1)
+        executor.run()
+        assert executor.committing
+        executor._schedule = scheduled.set
+        async with asyncio.timeout(30):
+            await scheduled.wait()

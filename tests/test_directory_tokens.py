@@ -195,3 +195,12 @@ async def test_empty_roles_are_a_bad_request(tmp_path: Path) -> None:
         await owner.refused("bad_request", "token.create", roles=["boss"])
         await owner.refused("bad_request", "token.create", ttl_ms=0)
         await owner.refused("not_found", "token.create", member="nobody")
+
+
+async def test_a_token_may_end_before_the_one_it_came_from(tmp_path: Path) -> None:
+    async with rig(tmp_path) as r:
+        owner = await r.join("owner", role="service")
+        made = await owner.ask("token.create", ttl_ms=60_000)
+        parent = await r.join("owner", token=made["token"])
+        child = await parent.ask("token.create", ttl_ms=5_000)
+        assert child["expires_at"] == START + 5_000

@@ -225,3 +225,20 @@ async def test_keys_receipts_and_traces_survive(tmp_path: Path) -> None:
         assert (await take(ann))["body"]["state"] == "acked"
         (again,) = await send(ann, "bob", 1, receipt=True, key="k")
         assert (again["message"], again["duplicate"]) == (sent["message"], True)
+
+
+async def test_what_ended_with_its_mailbox_is_not_counted_in_it_after_a_crash(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as r:
+        ann = await r.join("ann", role="service")
+        bob = await r.join("bob", session="s1", capacity=0)
+        await send(ann, "bob/s1", 1, delay_ms=3_600_000)
+        again = r.connect()
+        bob.post("bye", final=True)
+        again.post("hello", member="bob", session="s1", token=r.tokens["bob"])
+        r.broker.executor.run()  # closed and opened again, and its rows still to be ended
+        await r.restart()
+        member = r.broker.house.meshes["default"].members["bob"]
+        assert member.sessions["s1"].unfinished == 0
+        await r.settle()
