@@ -162,7 +162,7 @@ class Broker:
             )
         return True, "ready\n"
 
-    def _metrics(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
+    def _metrics(self, bearer: str | None) -> tuple[int, bytes, str]:
         # A proxy on this machine makes every peer look local: what counts is where we listen.
         return self.figures.answer(bearer, guarded=not self.server.loopback)
 

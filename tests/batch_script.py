@@ -86,7 +86,7 @@ class Player:
 
     def _connect(self) -> Peer:
         line = EndingLine()
-        greeting = Greeting(None, "127.0.0.1:1", loopback=True, origin=None)
+        greeting = Greeting(None, "127.0.0.1:1")
         return Peer(self.rig, line, self.rig.broker.accept(line, greeting))
 
     async def one_batch(self) -> None:

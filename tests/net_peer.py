@@ -89,7 +89,7 @@ class App:
     strangers: int = 0
     ready: tuple[bool, str] = (True, "ready\n")
     metrics: tuple[int, bytes, str] = (200, b"a_total 1\n", "text/plain; version=0.0.4")
-    asked: list[tuple[str | None, bool]] = field(default_factory=list)
+    asked: list[str | None] = field(default_factory=list)
 
     def accept(self, line: Line, greeting: Greeting) -> Recorder:
         talk = Recorder(line, greeting)
@@ -97,8 +97,8 @@ class App:
         self.talks.append(talk)
         return talk
 
-    def scrape(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
-        self.asked.append((bearer, loopback))
+    def scrape(self, bearer: str | None) -> tuple[int, bytes, str]:
+        self.asked.append(bearer)
         return self.metrics
 
     @property

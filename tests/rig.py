@@ -225,7 +225,7 @@ class Rig:
     def connect(self, bearer: str | None = None) -> Peer:
         """A connection that has not said hello."""
         line = RecordingLine()
-        greeting = Greeting(bearer, "127.0.0.1:1", loopback=True, origin=None)
+        greeting = Greeting(bearer, "127.0.0.1:1")
         return Peer(self, line, self.broker.accept(line, greeting))
 
     async def join(self, member: str = "owner", **hello: Any) -> Peer:

@@ -32,8 +32,6 @@ async def test_the_conversation_learns_who_is_there() -> None:
             greeting = app.talks[0].greeting
             assert greeting.bearer == "prm_1_secret"
             assert greeting.remote == f"{host}:{port}"
-            assert greeting.loopback
-            assert greeting.origin is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +144,7 @@ async def test_a_browser_comes_from_its_own_or_an_allowed_origin(
     async with serving(app, origins=allowed) as server, connected(server) as raw:
         raw.send(request("/v1", {**UPGRADE, "Host": host, "Origin": origin}))
         assert (await raw.response())[0] == status
-        assert [talk.greeting.origin for talk in app.talks] == [origin] * (status == 101)
+        assert len(app.talks) == (status == 101)
 
 
 async def test_two_origins_are_not_believed() -> None:

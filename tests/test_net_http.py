@@ -55,7 +55,7 @@ async def test_metrics_are_the_application_s() -> None:
     status, headers, body = await ask(app, said)
     assert (status, body) == (200, b"a_total 1\n")
     assert headers["content-type"] == "text/plain; version=0.0.4"
-    assert app.asked == [("prm_1_x", True)]
+    assert app.asked == ["prm_1_x"]
 
 
 async def test_metrics_may_want_a_token() -> None:
@@ -63,12 +63,12 @@ async def test_metrics_may_want_a_token() -> None:
     status, headers, _ = await ask(app, request("/metrics", HOST))
     assert status == 401
     assert headers["www-authenticate"] == "Bearer"
-    assert app.asked == [(None, True)]
+    assert app.asked == [None]
 
 
 async def test_a_mistake_of_ours_is_a_500(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(App):
-        def scrape(self, bearer: str | None, loopback: bool) -> tuple[int, bytes, str]:
+        def scrape(self, bearer: str | None) -> tuple[int, bytes, str]:
             raise ZeroDivisionError
 
     status, _, body = await ask(Broken(), request("/metrics", HOST))

@@ -14,7 +14,7 @@ from broker.core.ports import Greeting, Line
 from broker.net.inbox import Inbox
 
 LIMIT = 1_000
-NOBODY = Greeting(bearer=None, remote="", loopback=True, origin=None)
+NOBODY = Greeting(bearer=None, remote="")
 
 
 def made(limit: int = LIMIT) -> tuple[Inbox, Recorder]:

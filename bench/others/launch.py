@@ -17,7 +17,6 @@ import time
 from pathlib import Path
 
 START_SECONDS = 15.0
-STOP_SECONDS = 10.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 

@@ -21,12 +21,6 @@ class Greeting:
     remote: str
     """Where it comes from, for people: `127.0.0.1:50123` or `[::1]:50123`."""
 
-    loopback: bool
-    """Whether it comes from this machine."""
-
-    origin: str | None
-    """The `Origin` that a browser sent; it has been checked already."""
-
 
 class Line(Protocol):
     """A socket as a conversation sees it. Nothing here waits; writes are joined per loop turn."""

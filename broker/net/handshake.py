@@ -85,7 +85,7 @@ class Handshake:
     def _answer(self, request: Request, more: bytes) -> Opening:
         if not _wants_upgrade(request):
             host, _ = _address(self._peer)
-            response = http.answer(self._hub, request, loopback=http.is_loopback(host))
+            response = http.answer(self._hub, request)
             return Opening(response.serialize(), clean=not more)
         local_host, _ = _address(self._local)
         response = upgrade(self._hub, self._protocol, request, local_host=local_host)
@@ -158,8 +158,6 @@ def _greeting(request: Request, peer: object) -> Greeting:
     return Greeting(
         bearer=http.bearer(request),
         remote=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        loopback=http.is_loopback(host),
-        origin=request.headers.get("Origin"),
     )
 
 

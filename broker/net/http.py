@@ -66,7 +66,7 @@ def overloaded(hub: Hub, text: str) -> Response:
     return respond(503, text, retry_after=str(hub.limits.retry_after_s))
 
 
-def answer(hub: Hub, request: Request, *, loopback: bool) -> Response:
+def answer(hub: Hub, request: Request) -> Response:
     """The response to a request that asks for no upgrade."""
     if request.method not in ("GET", "HEAD"):
         return respond(405, "only GET and HEAD are answered here\n", allow=_METHODS)
@@ -79,7 +79,7 @@ def answer(hub: Hub, request: Request, *, loopback: bool) -> Response:
             ready, text = hub.hooks.ready()
             return respond(200 if ready else 503, text, head=head)
         if path == "/metrics":
-            status, body, content_type = hub.hooks.metrics(bearer(request), loopback)
+            status, body, content_type = hub.hooks.metrics(bearer(request))
             extra = {"www_authenticate": "Bearer"} if status == 401 else {}
             return respond(status, body, content_type=content_type, head=head, **extra)
     except Exception:

@@ -57,8 +57,8 @@ class Hooks:
     ready: Callable[[], tuple[bool, str]]
     """What `/readyz` says, and why."""
 
-    metrics: Callable[[str | None, bool], tuple[int, bytes, str]]
-    """What `/metrics` says to this bearer token, from this machine or not: status, body, type."""
+    metrics: Callable[[str | None], tuple[int, bytes, str]]
+    """What `/metrics` says to this bearer token: status, body, type."""
 
 
 class Counters:

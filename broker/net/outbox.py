@@ -14,7 +14,6 @@ from struct import Struct
 _TEXT = 0x81
 """A final text frame: FIN set, opcode 1."""
 
-_MASK_BIT = 0x80
 _SHORT = [bytes((_TEXT, size)) for size in range(126)]
 """Every header of a payload below 126 bytes."""
 

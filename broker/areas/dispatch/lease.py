@@ -6,7 +6,7 @@ lease and its renewal. A lease is answered again to the call that got it, unchan
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from msgspec import UNSET, Raw
 
@@ -14,7 +14,7 @@ from broker.areas.dispatch.finish import refuse_ended
 from broker.areas.dispatch.identity import CONTROL, key_of, written
 from broker.areas.dispatch.sweep import ripe
 from broker.areas.dispatch.work import Work, by_key, lease_end, leased_by
-from broker.config import SECOND
+from broker.areas.mail.handover import lease_of
 from broker.core.house import Presence
 from broker.core.operations import Operations
 from broker.core.turn import Turn
@@ -33,15 +33,13 @@ sql.close()
 
 operations = Operations()
 
-LEAST_LEASE_MS: Final = SECOND
-
 
 @operations.handle(Lease)
 def lease(turn: Turn, caller: Presence, request: Lease) -> Leased:
     """Take exactly the dispatch that is named."""
     if turn.request_id is UNSET:
         raise Refused("bad_request", "id: a lease is handed over in its answer, and needs one")
-    lease_ms = _lease_ms(turn, request.lease_ms)
+    lease_ms = lease_of(request.lease_ms, turn.settings.dispatch.lease_ms)
     if CONTROL.search(request.call_id):
         raise Refused("bad_request", "call_id: holds a control character")
     work = by_key(turn, caller.mesh.id, _named_key(request))
@@ -84,7 +82,7 @@ def lease(turn: Turn, caller: Presence, request: Lease) -> Leased:
 @operations.handle(Renew, drains=True)
 def renew(turn: Turn, caller: Presence, request: Renew) -> Renewed:
     """Hold a lease for longer: it ends so much after now, and no earlier floor is left."""
-    lease_ms = _lease_ms(turn, request.lease_ms)
+    lease_ms = lease_of(request.lease_ms, turn.settings.dispatch.lease_ms)
     work = leased_by(turn, caller, request.dispatch, request.lease_token)
     if work.status != "leased":
         refuse_ended(turn, work)
@@ -95,16 +93,6 @@ def renew(turn: Turn, caller: Presence, request: Renew) -> Renewed:
     assert held == 1
     turn.wake_at(expires_at)
     return Renewed(lease_ms=lease_ms, lease_expires_at=expires_at)
-
-
-def _lease_ms(turn: Turn, asked: int | None) -> int:
-    usual = turn.settings.dispatch.lease_ms
-    if asked is None:
-        return usual
-    least = min(LEAST_LEASE_MS, usual)
-    if asked < least:
-        raise Refused("bad_request", f"lease_ms: at least {least}")
-    return asked
 
 
 def _named_key(request: Lease) -> str:

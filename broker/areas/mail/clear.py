@@ -10,7 +10,7 @@ from broker.areas.mail.deliver import ready
 from broker.areas.mail.ending import end
 from broker.areas.mail.records import Facts, facts, number, owner, write_history
 from broker.areas.mail.sweep import unread
-from broker.areas.mail.targets import address
+from broker.areas.mail.targets import mailbox_of
 from broker.core.house import Mailbox, Presence
 from broker.core.operations import Operations
 from broker.core.turn import Turn
@@ -56,10 +56,8 @@ def cancel_message(turn: Turn, message: int) -> Cancelled:
 
 
 def _box(turn: Turn, caller: Presence, written: str) -> Mailbox:
-    """A mailbox that the caller may clear: its own member's, or any for an admin."""
-    box = address(caller.mesh, written, field="mailbox")
-    if box.member is not caller.member and not caller.member.steers:
-        raise Refused("forbidden", f"mailbox: {written!r} is not yours")
+    """A mailbox that the caller may clear, with all that is in it."""
+    box = mailbox_of(caller, written)
     _reach_back(turn, box)
     return box
 

@@ -6,7 +6,7 @@ Owns: `mail.extend`.
 from __future__ import annotations
 
 from broker.areas.mail.giveback import live_claim
-from broker.areas.mail.handover import check_lease
+from broker.areas.mail.handover import lease_of
 from broker.areas.mail.records import facts, write_history
 from broker.core.house import Claim, Presence
 from broker.core.operations import Operations
@@ -24,7 +24,7 @@ operations = Operations()
 @operations.handle(Extend, drains=True)
 def extend(turn: Turn, caller: Presence, request: Extend) -> Extended:
     """Say that a claimed delivery is still worked on."""
-    lease_ms = check_lease(turn, request.lease_ms)
+    lease_ms = lease_of(request.lease_ms, turn.settings.mail.lease_ms)
     claim = live_claim(turn, caller, request.delivery, request.claim)
     prolong(turn, claim, turn.now + lease_ms)
     turn.later(EXTEND, (claim.expires_at, request.note is None, turn.now, claim.seq))

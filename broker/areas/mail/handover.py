@@ -164,15 +164,12 @@ def remember(turn: Turn, claim: Claim, presence: Presence, born: int = 0) -> Non
     house.claims[claim.delivery] = presence.held[claim.delivery] = claim
 
 
-def check_lease(turn: Turn, lease_ms: int | None) -> int:
-    """The lease that a client asks for, within its bounds."""
-    usual = turn.settings.mail.lease_ms
+def lease_of(asked: int | None, usual: int) -> int:
+    """The lease that a client asks for, or the usual one."""
     least = min(SHORTEST_LEASE_MS, usual)
-    if lease_ms is None:
-        return usual
-    if lease_ms < least:
-        raise Refused("bad_request", f"lease_ms: at least {least}, not {lease_ms}")
-    return lease_ms
+    if asked is not None and asked < least:
+        raise Refused("bad_request", f"lease_ms: at least {least}, not {asked}")
+    return usual if asked is None else asked
 
 
 def unhold(house: House, claim: Claim, done: int = 0) -> None:

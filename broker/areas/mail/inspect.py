@@ -12,7 +12,7 @@ import msgspec
 from broker.areas.directory.boxes import address_of, boxes_of
 from broker.areas.mail.deliver import STRETCH_BITS
 from broker.areas.mail.records import number
-from broker.areas.mail.targets import address
+from broker.areas.mail.targets import mailbox_of
 from broker.core.house import Mailbox, Member, Presence
 from broker.core.operations import Looking, Operations
 from broker.core.pages import page, position
@@ -189,12 +189,7 @@ def list_dead(turn: Turn, caller: Presence, request: ListDead) -> Looking:
 
 def _box(caller: Presence, written: str | None) -> Mailbox:
     """The mailbox to look into: one's own, or any for an admin."""
-    if written is None:
-        return caller.box
-    box = address(caller.mesh, written, field="mailbox")
-    if box.member is not caller.member and not caller.member.steers:
-        raise Refused("forbidden", f"mailbox: {written!r} is not yours")
-    return box
+    return caller.box if written is None else mailbox_of(caller, written)
 
 
 def _page(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from broker.areas.mail.handover import check_lease, claim_parcel, head
+from broker.areas.mail.handover import claim_parcel, head, lease_of
 from broker.areas.mail.targets import address
 from broker.areas.mail.told import told
 from broker.core.house import Mailbox, Presence, Waiter
@@ -37,7 +37,7 @@ def claim(turn: Turn, caller: Presence, request: Claim) -> Any:
     """Pull deliveries from a mailbox, waiting for the first if there is none."""
     if not isinstance(turn.request_id, (int, str)):
         raise Refused("bad_request", "id: a claim hands over in its answer, and needs one")
-    lease_ms = check_lease(turn, request.lease_ms)
+    lease_ms = lease_of(request.lease_ms, turn.settings.mail.lease_ms)
     boxes = _boxes(caller, request.mailbox)
     if request.wait_ms and caller.id in turn.house.waiters:
         raise Refused("bad_request", "wait_ms: a claim of this connection is waiting already")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from broker.core.house import SYSTEM, Mailbox, Member, Mesh
+from broker.core.house import SYSTEM, Mailbox, Member, Mesh, Presence
 from broker.wire.errors import Refused
 from broker.wire.fields import MAX_GROUP_SEGMENTS, MAX_TARGETS, NAME
 from broker.wire.mail import Transport
@@ -34,14 +34,21 @@ def address(mesh: Mesh, written: str, field: str = "to") -> Mailbox:
         if box is not None:
             return box
     if not ADDRESS.fullmatch(written):
-        raise Refused(
-            "bad_request", f"{field}: {written[:200]!r} is not an address, group or topic"
-        )
+        wanted = "an address, group or topic" if field == "to" else "an address"
+        raise Refused("bad_request", f"{field}: {written[:200]!r} is not {wanted}")
     code = "not_found" if field == "mailbox" else "unknown_recipient"
     if name == SYSTEM:
         raise Refused(code, f"{field}: {SYSTEM} is the broker itself and has no mailbox")
     what = "no open mailbox" if slash and member is not None else "no member"
     raise Refused(code, f"{field}: {written!r} names {what} of mesh {mesh.name!r}")
+
+
+def mailbox_of(caller: Presence, written: str) -> Mailbox:
+    """A mailbox that the caller may look into and clear: its member's, or any for an admin."""
+    box = address(caller.mesh, written, field="mailbox")
+    if box.member is not caller.member and not caller.member.steers:
+        raise Refused("forbidden", f"mailbox: {written!r} is not yours")
+    return box
 
 
 def resolve(mesh: Mesh, own: Mailbox, to: str | list[str]) -> Reached:
