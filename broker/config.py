@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -135,7 +136,8 @@ LARGEST: Final = 10**15
 def _checked(name: str, value: Any) -> Any:
     known = DEFAULTS.names()
     if name not in known:
-        raise ConfigError(f"unknown setting {name!r}; known are {', '.join(sorted(known))}")
+        meant = "".join(f" (is it {one}?)" for one in get_close_matches(name, known, n=1))
+        raise ConfigError(f"unknown setting {name!r}{meant}; known are {', '.join(sorted(known))}")
     if isinstance(known[name], str):
         if value not in ("full", "normal"):
             raise ConfigError(f"{name} must be full or normal, not {value!r}")
@@ -177,6 +179,11 @@ def load(config: Path | None, pairs: list[str]) -> Settings:
     values: dict[str, Any] = {}
     if config is not None:
         values.update(_read_file(config))
+        for name, value in values.items():
+            try:
+                _checked(name, value)
+            except ConfigError as error:
+                raise ConfigError(f"{config}: {error}") from None
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator:

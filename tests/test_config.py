@@ -204,3 +204,12 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_a_pair_that_is_none(pair: str) -> None:
     with pytest.raises(ConfigError):
         load(None, [pair])
+
+
+def test_what_may_be_meant_and_where_it_stands_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "postroom.toml"
+    file.write_text("[mail]\nlease = 1\n")
+    with pytest.raises(ConfigError, match=r"postroom.toml: .*'mail.lease' \(is it mail.lease_ms"):
+        load(file, [])
+    with pytest.raises(ConfigError, match=r"^unknown setting 'mail.lease' \(is it mail.lease_ms"):
+        load(None, ["mail.lease=1"])
